@@ -1,0 +1,140 @@
+"""The native runtime: operations, kernels by instruction set, threads and the KV cache.
+
+It knows no file format and no model. Arguments are checked; a violated precondition raises
+ValueError (or RuntimeError for memory that cannot be had). The GIL is released while it works.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int32]
+
+def instruction_sets() -> list[str]:
+    """The kernel tables this processor can run, slowest first: "portable", "avx2", "avx512", "neon"."""
+
+def default_threads() -> int:
+    """Physical cores that our affinity and control group leave us."""
+
+class ThreadPool:
+    """Threads that share one step's work, and the kernel table they use (chosen once).
+
+    `instruction_set` None is the fastest one that the processor has.
+    """
+
+    def __init__(self, threads: int, instruction_set: str | None = None) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def instruction_set(self) -> str: ...
+
+class Matrix:
+    """A weight matrix in the layout that the kernels read.
+
+    F32, F16 and BF16 stay the mapping itself (`data` is kept alive, not copied); quantised types
+    are interleaved by 16 rows.
+    """
+
+    def __init__(
+        self,
+        type: str,
+        rows: int,
+        columns: int,
+        data: Bytes,
+        pool: ThreadPool,
+        release: bool = False,
+    ) -> None:
+        """Prepare `rows * columns` weights stored row by row in `data`.
+
+        With `release`, `data` is a file mapping, whose pages are let go as they are read. Raises
+        ValueError for an unknown type, a size that does not fit, or weights that are not finite.
+        """
+    @property
+    def type(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the prepared form occupies (the mapping's, where it is used as it lies)."""
+    def row(self, index: int) -> Floats:
+        """One row, dequantised: float32 [columns]."""
+    def multiply(self, x: Floats) -> Floats:
+        """x @ weightsᵀ: float32 [n, columns] -> [n, rows], by the kernels that a step uses."""
+
+class KVCache:
+    """Reference-counted blocks of `block_positions` positions, each of all layers' keys and values.
+
+    Memory is taken when a block is allocated and given back when its last reference goes.
+    """
+
+    def __init__(
+        self, layers: int, kv_heads: int, head_dim: int, type: str = "f16", block_positions: int = 32
+    ) -> None:
+        """`type` is "f16" or "q8" (8 bits, one float16 scale for each 32 numbers)."""
+    @property
+    def block_positions(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
+    @property
+    def blocks_in_use(self) -> int: ...
+    def allocate(self) -> int:
+        """A new block with one reference."""
+    def retain(self, block: int) -> None: ...
+    def release(self, block: int) -> None: ...
+    def copy(self, block: int) -> int:
+        """A new block with the same contents and one reference."""
+
+class Executor:
+    """Runs a program. Operations are appended once, then `run` does a whole step in one call.
+
+    Buffers are named by their index in `buffers` (widths in floats a token).
+    """
+
+    def __init__(
+        self,
+        pool: ThreadPool,
+        cache: KVCache,
+        buffers: Sequence[int],
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        norm_eps: float,
+        attention_scale: float,
+        window: int,
+        inverse_frequencies: Sequence[Floats],
+        rope_scale: float,
+        rope_adjacent: bool,
+    ) -> None:
+        """`window` 0 is none. `inverse_frequencies` holds the rope sets, of equal length."""
+    def embed(self, output: int, weight: Matrix) -> None: ...
+    def project(
+        self,
+        input: int,
+        output: int,
+        weights: Sequence[Matrix],
+        biases: Sequence[Floats | None],
+        norm: Floats | None,
+        gate: bool,
+        add: bool,
+    ) -> None: ...
+    def attend(self, input: int, output: int, layer: int) -> None: ...
+    def pick(self, input: int, output: int) -> None: ...
+    def run(
+        self,
+        tokens: Ints,
+        segments: Sequence[tuple[int, int, int, Ints]],
+        picks: Ints,
+    ) -> Floats:
+        """One step over the tokens of several sequences at once.
+
+        `tokens` int32 [n]. Each segment is (count, first position, rope set, block table): the next
+        `count` tokens continue one sequence from that position; `table[p // block_positions]` is the
+        block that holds position p, or -1 where the window has passed it. `picks` int32 [m] are
+        indices into `tokens`, ascending. Returns the last buffer written: float32 [m, width]
+        (logits), or [0, width].
+        """

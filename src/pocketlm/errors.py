@@ -1,0 +1,45 @@
+"""Every error that a caller or a file can cause, and nothing else.
+
+Each message is one line that says what was wrong, where, and what to do. The command line prints it
+and exits with `exit_code`: 2 for misuse (bad arguments), 1 for failure (bad file, no network, …).
+"""
+
+
+class Error(Exception):
+    """Base of every error that a caller or a file can cause."""
+
+    exit_code = 1
+
+
+class ParameterError(Error, ValueError):
+    """An argument is outside what it may be (a negative temperature, an unknown cache type)."""
+
+    exit_code = 2
+
+
+class ModelFileError(Error):
+    """A model file is missing, damaged or contradicts itself."""
+
+
+class UnsupportedError(Error):
+    """A file is sound, but holds something pocketlm does not run; the message names it."""
+
+
+class StoreError(Error):
+    """A model could not be found, brought, checked or removed."""
+
+
+class OfflineError(StoreError):
+    """The network would be needed, and `--offline` or `POCKETLM_OFFLINE` forbids it."""
+
+
+class ContextError(Error):
+    """A prompt is longer than the context window; the message gives both numbers."""
+
+
+class TemplateError(Error):
+    """A chat template is broken, or does what a template must not do."""
+
+
+class HistoryError(Error):
+    """A conversation could not be found, read or kept."""
