@@ -1,22 +1,23 @@
 """A program: what an architecture compiles to, and what it costs to run.
 
-A program is a flat list of fused operations over named buffers, weights and a cache. It knows names,
-shapes and types, and from them what it reads and computes. It does not know file formats, kernels or
-threads: `engine.runtime` hands it to the native executor, which does all of a step in one call.
+A program is a flat list of fused operations over named buffers, weights and a cache. It knows
+names, shapes and types, and from them what it reads and computes. It does not know file formats,
+kernels or threads: `engine.runtime` hands it to the native executor, which does all of a step in
+one call.
 
 Every buffer holds one float32 row a token; a buffer's width is its floats a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pocketlm.errors import ModelFileError
+from pocketlm.errors import ModelFileError, UnsupportedError
 
 
 class TensorInfo(Protocol):
@@ -62,7 +63,7 @@ class Rope:
     scale: float = 1.0
     #: "half" pairs float i with i + rotary_dim / 2 (the hub's order); "adjacent" 2i with 2i + 1.
     pairing: str = "half"
-    #: With two sets: the longest sequence that uses set 0. A longer one uses set 1 for all positions.
+    #: With two sets: the longest sequence that uses set 0. A longer one uses set 1 throughout.
     original_context: int | None = None
 
     def set_for(self, length: int) -> int:
@@ -184,12 +185,19 @@ class Program:
         )
 
     def cache_bytes(self, tokens: int = 1, cache_type: str = "f16") -> int:
-        """Bytes of cache that `tokens` positions of one sequence need (with a window, at most its)."""
+        """Bytes of cache that `tokens` positions of one sequence need, at most the window's."""
         seen = tokens if self.window is None else min(tokens, self.window)
         row = self.kv_heads * self.head_dim
         groups = self.kv_heads * -(-self.head_dim // 32)
         per_row = {"f16": 2 * row, "q8": row + 2 * groups}[cache_type]
         return 2 * self.layers * per_row * seen
+
+
+class Linear(NamedTuple):
+    """A layer's weight and, where it has one, its bias."""
+
+    weight: Weight
+    bias: Weight | None = None
 
 
 @dataclass
@@ -199,6 +207,7 @@ class Builder:
     tensors: Mapping[str, TensorInfo]
     buffers: dict[str, int] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
 
     def weight(
         self, name: str, rows: int, columns: int = 1, *, start: int = 0, of: int | None = None
@@ -214,15 +223,21 @@ class Builder:
         expected = (total,) if columns == 1 else (total, columns)
         if tuple(info.shape) != expected:
             raise ModelFileError(f"tensor {name!r} has shape {info.shape}, expected {expected}")
+        self.used.add(name)
         return Weight(name, rows, columns, info.type, info.nbytes * rows // total, start)
 
     def vector(self, name: str, length: int) -> Weight:
-        """A normalisation weight or bias of `length` numbers."""
+        """A normalisation weight of `length` numbers."""
         return self.weight(name, length)
 
-    def optional_vector(self, name: str, length: int) -> Weight | None:
-        """As `vector`, or None where the checkpoint has no such tensor."""
-        return self.vector(name, length) if name in self.tensors else None
+    def linear(
+        self, name: str, rows: int, columns: int, *, start: int = 0, of: int | None = None
+    ) -> Linear:
+        """The layer `name`: its weight as `weight` gives it, and its bias where there is one."""
+        weight = self.weight(f"{name}.weight", rows, columns, start=start, of=of)
+        if f"{name}.bias" not in self.tensors:
+            return Linear(weight)
+        return Linear(weight, self.weight(f"{name}.bias", rows, start=start, of=of))
 
     def embed(self, output: str, weight: Weight) -> None:
         """Append an `Embed`."""
@@ -233,18 +248,15 @@ class Builder:
         self,
         input: str,
         output: str,
-        weights: Sequence[Weight],
-        *,
-        biases: Sequence[Weight | None] = (),
+        *layers: Linear,
         norm: Weight | None = None,
         gate: bool = False,
         add: bool = False,
     ) -> None:
-        """Append a `Project`."""
+        """Append a `Project` through one layer, or several side by side."""
+        weights, biases = zip(*layers, strict=True)
         self._write(output, weights[0].rows if gate else sum(w.rows for w in weights))
-        self.operations.append(
-            Project(input, output, tuple(weights), tuple(biases), norm, gate, add)
-        )
+        self.operations.append(Project(input, output, weights, biases, norm, gate, add))
 
     def attend(self, input: str, output: str, layer: int, width: int) -> None:
         """Append an `Attend` whose output rows are `width` floats."""
@@ -255,6 +267,18 @@ class Builder:
         """Append a `Pick`."""
         self._write(output, self.buffers[input])
         self.operations.append(Pick(input, output))
+
+    def check_all_used(self) -> None:
+        """Refuse a checkpoint whose blocks hold more than the program runs.
+
+        A tensor left aside would be a model of another kind, run wrongly and in silence. Raises
+        UnsupportedError naming one.
+        """
+        for name in self.tensors:
+            # Files of 2023 hold rotary frequencies, which are a mere table.
+            known = name in self.used or name.endswith(".rotary_emb.inv_freq")
+            if name.startswith("model.layers.") and not known:
+                raise UnsupportedError(f"tensor {name[:80]!r} has no place in this architecture")
 
     def _write(self, buffer: str, width: int) -> None:
         if self.buffers.setdefault(buffer, width) != width:
