@@ -1,0 +1,1 @@
+"""A loaded model that generates: blocks of cache, batches, sampling, streamed text."""

@@ -1,0 +1,236 @@
+"""From a row of logits to a token.
+
+The order is the field's: penalties and bias, temperature, top-k, top-p, min-p. A request has its
+own generator (PCG64), so equal logits and an equal seed give equal tokens whatever else runs. It
+knows logits and token ids; it does not know text, nor how logits come about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlm.errors import ModelFileError, ParameterError
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
+
+#: Below this temperature the most likely token has all the probability that float32 can tell.
+GREEDY = 1e-6
+
+
+@dataclass(frozen=True)
+class SamplingParameters:
+    """How one request chooses its tokens. Raises ParameterError for a value outside its range.
+
+    The default is greedy: the most likely token, always the same text.
+    """
+
+    #: 0 is greedy; 1 is the model's own distribution.
+    temperature: float = 0.0
+    #: Choose among the k most likely tokens; 0 is all.
+    top_k: int = 0
+    #: Choose among the most likely tokens that together reach this (Holtzman et al. 2020).
+    top_p: float = 1.0
+    #: Drop tokens less likely than this part of the most likely one's probability.
+    min_p: float = 0.0
+    #: Divides the logits of the prompt's and answer's tokens (Keskar et al. 2019).
+    repetition_penalty: float = 1.0
+    #: Taken from the logits of tokens that the answer holds, once.
+    presence_penalty: float = 0.0
+    #: Taken from the logits of tokens that the answer holds, once for each time.
+    frequency_penalty: float = 0.0
+    #: The same seed gives the same text; None draws one.
+    seed: int | None = None
+    #: Most tokens to generate; None goes on to the end of the context.
+    max_tokens: int | None = None
+    #: Strings that end the answer; they are not part of it.
+    stop: Sequence[str] = ()
+    #: Added to the logits of these token ids.
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    #: Give each token's log-probability, and those of this many most likely ones; None is neither.
+    logprobs: int | None = None
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """As the constructor; a name that is no parameter raises ParameterError."""
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise ParameterError(
+                    f"no sampling parameter {name!r}; there are {', '.join(known)}"
+                )
+        return cls(**options)
+
+    def __post_init__(self) -> None:
+        _number("temperature", self.temperature, 0)
+        _whole("top_k", self.top_k, 0)
+        _number("top_p", self.top_p, 0, 1, above=True)
+        _number("min_p", self.min_p, 0, 1)
+        _number("repetition_penalty", self.repetition_penalty, 0, above=True)
+        _number("presence_penalty", self.presence_penalty, -2, 2)
+        _number("frequency_penalty", self.frequency_penalty, -2, 2)
+        for name, least in (("seed", 0), ("max_tokens", 1), ("logprobs", 0)):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), least)
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        if not all(isinstance(text, str) and text for text in stop):
+            raise ParameterError("stop must be strings that are not empty")
+        object.__setattr__(self, "stop", stop)
+        for token, bias in self.logit_bias.items():
+            _whole("a token id of logit_bias", token, 0)
+            _number(f"logit_bias of token {token}", bias, -1e9, 1e9)
+
+
+def _number(
+    name: str, value: object, least: float, most: float = math.inf, *, above: bool = False
+) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.number)
+        or not math.isfinite(value)
+        or not least <= value <= most
+        or (above and value == least)
+    ):
+        low = f"above {least}" if above else f"at least {least}"
+        high = "" if most == math.inf else f" and at most {most}"
+        raise ParameterError(f"{name} is {value!r}; it must be a number {low}{high}")
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ParameterError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen token; with `logprobs`, its log-probability and the most likely tokens' (id, value).
+
+    Log-probabilities are the model's own: before penalties, bias and temperature.
+    """
+
+    id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class Sampler:
+    """Chooses one request's tokens. `banned` ids (padding of the vocabulary) are never chosen."""
+
+    def __init__(
+        self, parameters: SamplingParameters, prompt: Sequence[int], banned: Ints, vocab_size: int
+    ) -> None:
+        self._parameters = parameters
+        self._banned = banned
+        self._random = np.random.Generator(np.random.PCG64(parameters.seed))
+        self._counts: dict[int, int] = {}
+        self._prompt = set(prompt) if parameters.repetition_penalty != 1 else set()
+        self._bias_ids = np.array(list(parameters.logit_bias), dtype=np.intp)
+        self._bias = np.array(list(parameters.logit_bias.values()), dtype=np.float32)
+        if self._bias_ids.size and self._bias_ids.max() >= vocab_size:
+            raise ParameterError(
+                f"logit_bias names token {self._bias_ids.max()}; the vocabulary has {vocab_size}"
+            )
+
+    def choose(self, logits: Floats) -> Choice:
+        """The next token, from float32 logits [vocabulary], which are overwritten.
+
+        Raises ModelFileError when a logit is not a number.
+        """
+        logits[self._banned] = -np.inf
+        greatest = float(logits.max())
+        if not math.isfinite(greatest):
+            raise ModelFileError(
+                "the model's output is not a number: the weights are damaged; pull the model again"
+            )
+        wanted = self._parameters.logprobs
+        own = None if wanted is None else logits - _log_sum_exp(logits, greatest)
+        self._adjust(logits)
+        token = self._draw(logits)
+        self._counts[token] = self._counts.get(token, 0) + 1
+        if own is None or wanted is None:
+            return Choice(token)
+        likely = _most_likely(own, wanted)
+        return Choice(token, float(own[token]), tuple((int(i), float(own[i])) for i in likely))
+
+    def _adjust(self, logits: Floats) -> None:
+        """Apply penalties and bias."""
+        p = self._parameters
+        if p.repetition_penalty != 1:
+            seen = np.fromiter(self._prompt.union(self._counts), dtype=np.intp)
+            values = logits[seen]
+            penalty = np.float32(p.repetition_penalty)
+            logits[seen] = np.where(values > 0, values / penalty, values * penalty)
+        if self._counts and (p.presence_penalty or p.frequency_penalty):
+            ids = np.fromiter(self._counts, dtype=np.intp)
+            counts = np.fromiter(self._counts.values(), dtype=np.float32)
+            logits[ids] -= p.presence_penalty + p.frequency_penalty * counts
+        if self._bias_ids.size:
+            logits[self._bias_ids] += self._bias
+
+    def _draw(self, logits: Floats) -> int:
+        p = self._parameters
+        best = int(logits.argmax())
+        if p.temperature < GREEDY or p.top_k == 1:
+            return best
+        weights = np.exp((logits - logits[best]) * np.float32(1 / p.temperature))
+        least = _least(weights, p.top_k, p.top_p, p.min_p)
+        if least == 0:
+            return _place(weights, self._random.random())
+        ids = np.flatnonzero(weights >= least)
+        return int(ids[_place(weights[ids], self._random.random())])
+
+
+def _least(weights: Floats, top_k: int, top_p: float, min_p: float) -> float:
+    """The least weight that top-k, then top-p, then min-p let through; equal ones pass together.
+
+    `weights` are probabilities divided by the greatest one.
+    """
+    least = 0.0
+    if 0 < top_k < weights.size:
+        least = float(np.partition(weights, weights.size - top_k)[weights.size - top_k])
+    if top_p < 1:
+        among = weights[weights >= least] if least else weights
+        needed = top_p * float(among.sum(dtype=np.float64))
+        # Few tokens are in the nucleus as a rule: sort only those likely enough to be.
+        for threshold in (1e-2, 1e-4, 0.0):
+            likely = among[among >= threshold]
+            if float(likely.sum(dtype=np.float64)) >= needed:
+                break
+        falling = np.sort(likely)[::-1]
+        last = int(falling.cumsum(dtype=np.float64).searchsorted(needed))
+        least = float(falling[min(last, falling.size - 1)])
+    return max(least, min_p)
+
+
+def _place(weights: Floats, random: float) -> int:
+    """Where the running sum of `weights` passes `random` (0 … 1) of the total."""
+    blocks = np.arange(0, weights.size, 256)
+    sums = np.add.reduceat(weights, blocks, dtype=np.float64).cumsum()
+    passed = random * sums[-1]
+    block = min(sums.searchsorted(passed, "right"), sums.searchsorted(sums[-1]))
+    start = int(blocks[block])
+    inside = weights[start : start + 256].cumsum(dtype=np.float64)
+    left = passed - (sums[block - 1] if block else 0.0)
+    # Rounding may leave more than there is: then the last one that has any weight.
+    return start + int(min(inside.searchsorted(left, "right"), inside.searchsorted(inside[-1])))
+
+
+def _most_likely(values: Floats, count: int) -> Ints:
+    """The ids of the `count` greatest values, greatest first; of equal ones the lower id."""
+    count = min(count, values.size)
+    if count == 0:
+        return np.empty(0, dtype=np.intp)
+    least = np.partition(values, values.size - count)[values.size - count]
+    ids = np.flatnonzero(values >= least)
+    return ids[np.argsort(-values[ids], kind="stable")][:count]
+
+
+def _log_sum_exp(logits: Floats, greatest: float) -> np.float32:
+    total = np.exp(logits - np.float32(greatest)).sum(dtype=np.float64)
+    return np.float32(greatest + math.log(float(total)))
