@@ -36,7 +36,7 @@ _LAYER_NAMES = {
 #: Where an architecture's file means another thing by a name.
 _OTHER_NAMES = {("phi3", "ffn_up"): "mlp.gate_up_proj"}
 
-_NAME = re.compile(r"(?:blk\.(0|[1-9]\d{0,8})\.)?(\w+)\.(weight|bias)", re.ASCII)
+_NAME = re.compile(r"(?:blk\.(0|[1-9]\d{0,8})\.)?(.+?)(\.weight|\.bias)?", re.ASCII | re.DOTALL)
 
 #: Tensors that hold rotary factors, which belong to the configuration.
 _ROPE_FACTORS = {
@@ -137,11 +137,12 @@ def _hub_name(model_type: str, name: str) -> str:
     match = _NAME.fullmatch(name)
     if match is None:
         return name
-    layer, stem, suffix = match.groups()
-    if layer is None:
-        return f"{_NAMES[stem]}.{suffix}" if stem in _NAMES else name
-    part = _OTHER_NAMES.get((model_type, stem), _LAYER_NAMES.get(stem))
-    return name if part is None else f"model.layers.{layer}.{part}.{suffix}"
+    layer, stem, suffix = match.groups("")
+    if not layer:
+        return _NAMES.get(stem, stem) + suffix
+    # What a layer holds besides goes into the layer all the same, where its program misses it.
+    part = _OTHER_NAMES.get((model_type, stem)) or _LAYER_NAMES.get(stem, stem)
+    return f"model.layers.{layer}.{part}{suffix}"
 
 
 def hub_config(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pocketlm.errors import ModelFileError, UnsupportedError
 from pocketlm.formats.checkpoint import Checkpoint, naming
 from pocketlm.formats.gguf import MAGIC
 from pocketlm.formats.gguf_checkpoint import GGUFCheckpoint, part_paths
+from pocketlm.formats.safetensors import SafetensorsCheckpoint
 
 #: What files that are not GGUF begin with, and what to say of them.
 _OTHERS = {
@@ -28,18 +29,19 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises ModelFileError where there is none or it is damaged, UnsupportedError for a kind of file
     that pocketlm does not read.
     """
-    with naming(path):
-        if not path.exists():
-            raise ModelFileError("no such file or folder")
+    try:
+        with naming(path):
+            if not path.exists():
+                raise ModelFileError("no such file or folder")
+            if path.is_dir():
+                path = _model_in(path)
         if path.is_dir():
-            path = _model_in(path)
-    if path.is_dir():
-        from pocketlm.formats.safetensors import SafetensorsCheckpoint
-
-        return SafetensorsCheckpoint.open(path)
-    with naming(path):
-        _check_magic(path)
-    return GGUFCheckpoint.open(path)
+            return SafetensorsCheckpoint.open(path)
+        with naming(path):
+            _check_magic(path)
+        return GGUFCheckpoint.open(path)
+    except OSError as error:
+        raise ModelFileError(f"{error.filename or path}: {error.strerror or error}") from None
 
 
 def _model_in(folder: Path) -> Path:
