@@ -67,13 +67,13 @@ class Matrix:
         """x @ weightsᵀ: float32 [n, columns] -> [n, rows], by the kernels that a step uses."""
 
 class KVCache:
-    """Reference-counted blocks of `block_positions` positions, each of all layers' keys and values.
+    """Reference-counted blocks of 32 (`block_positions`) positions, each of all layers' keys and values.
 
     Memory is taken when a block is allocated and given back when its last reference goes.
     """
 
     def __init__(
-        self, layers: int, kv_heads: int, head_dim: int, type: str = "f16", block_positions: int = 32
+        self, layers: int, kv_heads: int, head_dim: int, type: str = "f16"
     ) -> None:
         """`type` is "f16" or "q8" (8 bits, one float16 scale for each 32 numbers)."""
     @property

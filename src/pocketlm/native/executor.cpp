@@ -1,0 +1,496 @@
+#include "executor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace pocketlm {
+namespace {
+
+// Weights that a thread multiplies with all rows before it takes more: they stay in its cache.
+constexpr size_t task_bytes = size_t{192} << 10;
+
+void require(bool holds, const char* what) {
+    if (!holds) {
+        throw std::invalid_argument(what);
+    }
+}
+
+template <typename T>
+void grow(std::vector<T>& vector, size_t size) {
+    if (vector.size() < size) {
+        vector.resize(size);
+    }
+}
+
+}  // namespace
+
+Executor::Executor(std::shared_ptr<ThreadPool> pool, std::shared_ptr<KVCache> cache,
+                   std::vector<int> buffer_widths, AttentionShape shape, RopeShape rope,
+                   float norm_epsilon)
+    : pool_(std::move(pool)),
+      cache_(std::move(cache)),
+      widths_(std::move(buffer_widths)),
+      shape_(shape),
+      rope_(std::move(rope)),
+      norm_epsilon_(norm_epsilon),
+      buffers_(widths_.size()),
+      inputs_(static_cast<size_t>(1 + pool_->threads())) {
+    require(shape.kv_heads > 0 && shape.heads > 0 && shape.heads % shape.kv_heads == 0,
+            "the number of heads is not a multiple of the number of key and value heads");
+    require(cache_->heads() == shape.kv_heads && cache_->head_dim() == shape.head_dim,
+            "the cache has another shape than the program's attention");
+    require(shape.window >= 0, "the window is negative");
+    require(!rope_.inverse_frequencies.empty(), "no rotary frequencies");
+    const size_t half = rope_.inverse_frequencies[0].size();
+    for (const std::vector<float>& set : rope_.inverse_frequencies) {
+        require(set.size() == half, "the sets of rotary frequencies differ in length");
+    }
+    require(2 * half <= static_cast<size_t>(shape.head_dim), "more rotary floats than a head has");
+    rotary_half_ = static_cast<int>(half);
+    for (int width : widths_) {
+        require(width > 0 && width <= (1 << 24), "a buffer's width is out of range");
+    }
+    for (int thread = 0; thread < pool_->threads(); ++thread) {
+        scratch_.emplace_back(shape.head_dim);
+    }
+}
+
+void Executor::embed(int output, std::shared_ptr<const Matrix> weight) {
+    require(operations_.empty(), "a program begins with its one embedding");
+    require(output >= 0 && output < static_cast<int>(widths_.size()), "no such buffer");
+    require(weight->columns() == width(output), "the embedding is not as wide as its buffer");
+    Operation operation;
+    operation.kind = Kind::Embed;
+    operation.output = output;
+    operation.weights.push_back(std::move(weight));
+    operations_.push_back(std::move(operation));
+    counters_.emplace_back();
+}
+
+void Executor::project(int input, int output, std::vector<std::shared_ptr<const Matrix>> weights,
+                       std::vector<std::vector<float>> biases, std::vector<float> norm, bool gate,
+                       bool add) {
+    const int buffer_count = static_cast<int>(widths_.size());
+    require(!operations_.empty(), "a program begins with an embedding");
+    require(input >= 0 && input < buffer_count && output >= 0 && output < buffer_count &&
+                input != output,
+            "no such buffer, or one that is both input and output");
+    require(!weights.empty(), "a projection needs a weight");
+    require(biases.empty() || biases.size() == weights.size(), "biases do not match the weights");
+    require(norm.empty() || norm.size() == static_cast<size_t>(width(input)),
+            "the norm is not as long as the input is wide");
+    int rows = 0;
+    Operation operation;
+    for (size_t i = 0; i < weights.size(); ++i) {
+        require(weights[i]->columns() == width(input), "a weight is not as wide as the input");
+        require(biases.empty() || biases[i].empty() ||
+                    biases[i].size() == static_cast<size_t>(weights[i]->rows()),
+                "a bias is not as long as its weight has rows");
+        rows += weights[i]->rows();
+        (is_prepared(weights[i]->type()) ? operation.quantised : operation.floats) = true;
+    }
+    if (gate) {
+        require(weights.size() == 2 && weights[0]->rows() == weights[1]->rows(),
+                "a gate needs two weights of equal shape");
+        rows /= 2;
+    }
+    require(rows == width(output), "the weights have not as many rows as the output is wide");
+    operation.kind = Kind::Project;
+    operation.picked = operations_.back().picked || operations_.back().kind == Kind::Pick;
+    operation.input = input;
+    operation.output = output;
+    operation.weights = std::move(weights);
+    operation.biases = std::move(biases);
+    operation.norm = std::move(norm);
+    operation.gate = gate;
+    operation.add = add;
+    operations_.push_back(std::move(operation));
+    counters_.emplace_back();
+}
+
+void Executor::attend(int input, int output, int layer) {
+    const int buffer_count = static_cast<int>(widths_.size());
+    require(!operations_.empty() && !operations_.back().picked &&
+                operations_.back().kind != Kind::Pick,
+            "attention needs all rows");
+    require(input >= 0 && input < buffer_count && output >= 0 && output < buffer_count,
+            "no such buffer");
+    require(width(input) == (shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim &&
+                width(output) == shape_.heads * shape_.head_dim,
+            "attention's buffers do not have its shape");
+    require(layer >= 0 && layer < cache_->layers(), "the cache has no such layer");
+    Operation operation;
+    operation.kind = Kind::Attend;
+    operation.input = input;
+    operation.output = output;
+    operation.layer = layer;
+    operations_.push_back(std::move(operation));
+    counters_.emplace_back();
+}
+
+void Executor::pick(int input, int output) {
+    const int buffer_count = static_cast<int>(widths_.size());
+    require(!operations_.empty() && !operations_.back().picked &&
+                operations_.back().kind != Kind::Pick,
+            "rows are picked once");
+    require(input >= 0 && input < buffer_count && output >= 0 && output < buffer_count &&
+                width(input) == width(output),
+            "no such buffer, or of another width");
+    Operation operation;
+    operation.kind = Kind::Pick;
+    operation.input = input;
+    operation.output = output;
+    operations_.push_back(std::move(operation));
+    counters_.emplace_back();
+}
+
+int Executor::output_width() const {
+    require(!operations_.empty() && operations_.back().picked,
+            "a program ends with a projection of the picked rows");
+    return width(operations_.back().output);
+}
+
+float* Executor::row_of(int buffer, int row) {
+    float* base = buffer == operations_.back().output ? out_
+                                                       : buffers_[static_cast<size_t>(buffer)].data();
+    return base + static_cast<size_t>(row) * static_cast<size_t>(width(buffer));
+}
+
+void Executor::check(const int32_t* tokens, int count, const std::vector<Segment>& segments,
+                     const int32_t* picks, int pick_count) const {
+    const int vocabulary = operations_.front().weights.front()->rows();
+    for (int i = 0; i < count; ++i) {
+        require(tokens[i] >= 0 && tokens[i] < vocabulary, "a token is outside the vocabulary");
+    }
+    int total = 0;
+    for (const Segment& segment : segments) {
+        require(segment.count > 0 && segment.count <= count - total,
+                "the segments do not add up to the tokens");
+        total += segment.count;
+        require(segment.rope_set >= 0 && static_cast<size_t>(segment.rope_set) <
+                                             rope_.inverse_frequencies.size(),
+                "no such set of rotary frequencies");
+        require(segment.position >= 0 && segment.position < (1 << 28), "a position is out of range");
+        const int end = segment.position + segment.count;
+        require((end + block_positions - 1) / block_positions <= segment.block_count,
+                "a segment's block table is too short");
+        const int first =
+            shape_.window == 0 ? 0 : std::max(0, segment.position - shape_.window + 1);
+        for (int block = first / block_positions; block * block_positions < end; ++block) {
+            require(cache_->holds(segment.blocks[block]),
+                    "a segment needs a block that the cache does not hold");
+        }
+    }
+    require(total == count, "the segments do not add up to the tokens");
+    for (int i = 0; i < pick_count; ++i) {
+        require(picks[i] >= 0 && picks[i] < count && (i == 0 || picks[i] > picks[i - 1]),
+                "the picks are not ascending indices into the tokens");
+    }
+}
+
+// Everything that allocates, before the threads start.
+void Executor::plan(int count, const std::vector<Segment>& segments) {
+    const size_t rows = static_cast<size_t>(count);
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+        if (static_cast<int>(i) != operations_.back().output) {
+            grow(buffers_[i], rows * static_cast<size_t>(widths_[i]));
+        }
+    }
+    int widest = 0;
+    for (const Operation& operation : operations_) {
+        if (operation.kind == Kind::Project) {
+            widest = std::max(widest, width(operation.input));
+        }
+    }
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+        const int held = i == 0 ? count : 1;
+        inputs_[i].quantised.reserve(held, widest);
+        grow(inputs_[i].normalised, static_cast<size_t>(held) * static_cast<size_t>(widest));
+    }
+    tiles_ = tile_rows(count, pool_->kernels().tile);
+    grow(cosines_, rows * static_cast<size_t>(rotary_half_));
+    grow(sines_, rows * static_cast<size_t>(rotary_half_));
+    segment_of_.clear();
+    positions_.clear();
+    query_tiles_.clear();
+    const int tile = std::max(1, attention_rows * shape_.kv_heads / shape_.heads);
+    for (const Segment& segment : segments) {
+        const int row = static_cast<int>(positions_.size());
+        for (int i = 0; i < segment.count; i += tile) {
+            query_tiles_.push_back(
+                {&segment, row + i, segment.position + i, std::min(tile, segment.count - i)});
+        }
+        for (int i = 0; i < segment.count; ++i) {
+            segment_of_.push_back(&segment);
+            positions_.push_back(segment.position + i);
+        }
+    }
+}
+
+void Executor::run(const int32_t* tokens, int count, const std::vector<Segment>& segments,
+                   const int32_t* picks, int pick_count, float* out) {
+    output_width();
+    check(tokens, count, segments, picks, pick_count);
+    if (count == 0) {
+        return;
+    }
+    const std::lock_guard<std::mutex> lock(running_);
+    plan(count, segments);
+    picked_tiles_ = tile_rows(pick_count, pool_->kernels().tile);
+    out_ = out;
+    for (Counter& counter : counters_) {
+        counter.reset();
+    }
+    const Step step{tokens, count, picks, pick_count};
+    pool_->run([&](int thread) { run_operations(step, thread); });
+}
+
+void Executor::run_operations(const Step& step, int thread) {
+    run_rope(step, thread);
+    for (size_t i = 0; i < operations_.size(); ++i) {
+        const Operation& operation = operations_[i];
+        switch (operation.kind) {
+            case Kind::Embed:
+                run_embed(operation, step, thread);
+                break;
+            case Kind::Project:
+                run_project(operation, operation.picked ? step.pick_count : step.count, thread,
+                            counters_[i]);
+                break;
+            case Kind::Attend:
+                run_attend(operation, step.count, thread, counters_[i]);
+                break;
+            case Kind::Pick:
+                run_pick(operation, step, thread);
+                break;
+        }
+        pool_->barrier();
+    }
+}
+
+void Executor::share(int count, int thread, int* begin, int* end) const {
+    const long long threads = pool_->threads();
+    *begin = static_cast<int>(count * static_cast<long long>(thread) / threads);
+    *end = static_cast<int>(count * (thread + 1LL) / threads);
+}
+
+// The angle is a product of float32 numbers, as the reference computes it.
+void Executor::run_rope(const Step& step, int thread) {
+    int begin = 0;
+    int end = 0;
+    share(step.count, thread, &begin, &end);
+    for (int row = begin; row < end; ++row) {
+        const std::vector<float>& frequencies =
+            rope_.inverse_frequencies[static_cast<size_t>(
+                segment_of_[static_cast<size_t>(row)]->rope_set)];
+        const float position = static_cast<float>(positions_[static_cast<size_t>(row)]);
+        for (int i = 0; i < rotary_half_; ++i) {
+            const float angle = position * frequencies[static_cast<size_t>(i)];
+            const size_t at = static_cast<size_t>(row * rotary_half_ + i);
+            cosines_[at] = static_cast<float>(std::cos(static_cast<double>(angle))) * rope_.scale;
+            sines_[at] = static_cast<float>(std::sin(static_cast<double>(angle))) * rope_.scale;
+        }
+    }
+}
+
+void Executor::run_embed(const Operation& operation, const Step& step, int thread) {
+    int begin = 0;
+    int end = 0;
+    share(step.count, thread, &begin, &end);
+    for (int row = begin; row < end; ++row) {
+        operation.weights[0]->row(step.tokens[row], row_of(operation.output, row));
+    }
+}
+
+void Executor::run_pick(const Operation& operation, const Step& step, int thread) {
+    int begin = 0;
+    int end = 0;
+    share(step.pick_count, thread, &begin, &end);
+    for (int row = begin; row < end; ++row) {
+        const float* from = row_of(operation.input, step.picks[row]);
+        std::copy_n(from, width(operation.output), row_of(operation.output, row));
+    }
+}
+
+void Executor::run_project(const Operation& operation, int rows, int thread, Counter& counter) {
+    if (rows == 0) {
+        return;
+    }
+    const std::vector<RowTile>& tiles = operation.picked ? picked_tiles_ : tiles_;
+    // One row is prepared by each thread for itself, which is quicker than waiting for another.
+    Inputs& inputs = inputs_[rows == 1 ? static_cast<size_t>(1 + thread) : 0];
+    if (rows == 1) {
+        prepare_tile(operation, tiles[0], inputs);
+    } else {
+        int begin = 0;
+        int end = 0;
+        share(static_cast<int>(tiles.size()), thread, &begin, &end);
+        for (int tile = begin; tile < end; ++tile) {
+            prepare_tile(operation, tiles[static_cast<size_t>(tile)], inputs);
+        }
+        pool_->barrier();
+    }
+
+    const size_t weight_count = operation.gate ? 1 : operation.weights.size();
+    int panels = 0;
+    size_t bytes = 0;
+    for (const std::shared_ptr<const Matrix>& weight : operation.weights) {
+        panels += weight->panels();
+        bytes += weight->bytes();
+    }
+    if (operation.gate) {
+        panels /= 2;
+    }
+    const int even = panels / (8 * pool_->threads());
+    const int fits = static_cast<int>(task_bytes * static_cast<size_t>(panels) / bytes);
+    const int step = std::max(1, rows == 1 ? even : std::min(even, fits));
+    float values[largest_tile * panel_rows];
+    float up[largest_tile * panel_rows];
+    int first = 0;
+    int last = 0;
+    while (counter.take(panels, step, &first, &last)) {
+        for (const RowTile& tile : tiles) {
+            int base = 0;    // the first panel of the weight
+            int column = 0;  // and where its rows begin in the output
+            for (size_t i = 0; i < weight_count; ++i) {
+                const Matrix& weight = *operation.weights[i];
+                const int begin = std::max(first - base, 0);
+                const int end = std::min(last - base, weight.panels());
+                for (int panel = begin; panel < end; ++panel) {
+                    multiply_tile(operation, i, panel, tile, inputs, values);
+                    if (operation.gate) {
+                        multiply_tile(operation, 1, panel, tile, inputs, up);
+                        pool_->kernels().gate(values, up, tile.size * panel_rows, values);
+                    }
+                    write_panel(operation, column + panel * panel_rows, weight.rows_in(panel), tile,
+                                values);
+                }
+                base += weight.panels();
+                column += weight.rows();
+            }
+        }
+    }
+}
+
+// Normalise the rows of a tile, and quantise them if a weight is prepared.
+void Executor::prepare_tile(const Operation& operation, const RowTile& tile, Inputs& inputs) {
+    const Kernels& kernels = pool_->kernels();
+    const int columns = width(operation.input);
+    for (int i = 0; i < tile.size; ++i) {
+        const float* row = row_of(operation.input, tile.first + i);
+        if (!operation.norm.empty()) {
+            float* normalised = inputs.normalised.data() + static_cast<size_t>(tile.first + i) *
+                                                               static_cast<size_t>(columns);
+            kernels.normalise(row, operation.norm.data(), norm_epsilon_, columns, normalised);
+            row = normalised;
+        }
+        if (operation.quantised) {
+            inputs.quantised.quantise(kernels, row, columns, tile, i);
+        }
+    }
+}
+
+// out[tile.size][16] = a panel of weight `index` times the tile's rows, plus the bias.
+void Executor::multiply_tile(const Operation& operation, size_t index, int panel,
+                             const RowTile& tile, const Inputs& inputs, float* out) {
+    const Matrix& weight = *operation.weights[index];
+    const float* rows = operation.norm.empty()
+                            ? row_of(operation.input, tile.first)
+                            : inputs.normalised.data() + static_cast<size_t>(tile.first) *
+                                                             static_cast<size_t>(weight.columns());
+    multiply_panel(pool_->kernels(), weight, panel, tile, inputs.quantised, rows, out);
+    if (!operation.biases.empty() && !operation.biases[index].empty()) {
+        const float* bias = operation.biases[index].data() + panel * panel_rows;
+        for (int token = 0; token < tile.size; ++token) {
+            for (int row = 0; row < weight.rows_in(panel); ++row) {
+                out[token * panel_rows + row] += bias[row];
+            }
+        }
+    }
+}
+
+void Executor::write_panel(const Operation& operation, int column, int columns, const RowTile& tile,
+                           const float* values) {
+    for (int token = 0; token < tile.size; ++token) {
+        float* out = row_of(operation.output, tile.first + token) + column;
+        const float* from = values + token * panel_rows;
+        if (operation.add) {
+            for (int i = 0; i < columns; ++i) {
+                out[i] += from[i];
+            }
+        } else {
+            std::copy_n(from, columns, out);
+        }
+    }
+}
+
+void Executor::rotate(float* head, const float* cosines, const float* sines) const {
+    const int apart = rope_.adjacent ? 1 : rotary_half_;
+    const int stride = rope_.adjacent ? 2 : 1;
+    for (int i = 0; i < rotary_half_; ++i) {
+        float* first = head + i * stride;
+        const float x = first[0];
+        const float y = first[apart];
+        first[0] = x * cosines[i] - y * sines[i];
+        first[apart] = y * cosines[i] + x * sines[i];
+    }
+}
+
+void Executor::run_attend(const Operation& operation, int rows, int thread, Counter& counter) {
+    const int head_dim = shape_.head_dim;
+    const Kernels& kernels = pool_->kernels();
+
+    // Turn queries and keys, and put keys and values into the cache.
+    const int heads = shape_.heads + shape_.kv_heads;
+    int begin = 0;
+    int end = 0;
+    share(rows * heads, thread, &begin, &end);
+    for (int item = begin; item < end; ++item) {
+        const int row = item / heads;
+        const int head = item % heads;
+        float* const input = row_of(operation.input, row) + head * head_dim;
+        const size_t angles = static_cast<size_t>(row * rotary_half_);
+        rotate(input, cosines_.data() + angles, sines_.data() + angles);
+        if (head >= shape_.heads) {
+            const int position = positions_[static_cast<size_t>(row)];
+            cache_->store(
+                segment_of_[static_cast<size_t>(row)]->blocks[position / block_positions],
+                operation.layer, head - shape_.heads, position % block_positions, input,
+                input + shape_.kv_heads * head_dim, kernels);
+        }
+    }
+    pool_->barrier();
+
+    // Heads that share keys are attended together, unless that leaves threads without work.
+    const int group = shape_.heads / shape_.kv_heads;
+    const int tiles = static_cast<int>(query_tiles_.size());
+    const bool together = group <= attention_rows && tiles * shape_.kv_heads >= 4 * pool_->threads();
+    const int task_heads = together ? group : 1;
+    const int head_tasks = shape_.heads / task_heads;
+    int first = 0;
+    int last = 0;
+    while (counter.take(tiles * head_tasks, 1, &first, &last)) {
+        // The last positions see most: they go first, so that threads end together.
+        const QueryTile& tile = query_tiles_[static_cast<size_t>(tiles - 1 - first / head_tasks)];
+        const int head = first % head_tasks * task_heads;
+        Query queries[attention_rows];
+        int count = 0;
+        for (int i = 0; i < tile.count; ++i) {
+            const int position = tile.position + i;
+            const int oldest =
+                shape_.window == 0 ? 0 : std::max(0, position - shape_.window + 1);
+            for (int h = head; h < head + task_heads; ++h) {
+                queries[count++] = {row_of(operation.input, tile.row + i) + h * head_dim,
+                                    row_of(operation.output, tile.row + i) + h * head_dim, oldest,
+                                    position};
+            }
+        }
+        pocketlm::attend(*cache_, tile.segment->blocks, operation.layer, head / group, queries,
+                         count, shape_.scale, kernels, scratch_[static_cast<size_t>(thread)]);
+    }
+}
+
+}  // namespace pocketlm

@@ -1,0 +1,155 @@
+// The executor: runs a program's operations over a batch of tokens, one call a step.
+//
+// It knows operations and buffers. It does not know models, files, or what tokens mean.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "attention.h"
+#include "cache.h"
+#include "matrix.h"
+#include "pool.h"
+#include "product.h"
+
+namespace pocketlm {
+
+// What all attention operations of a program share.
+struct AttentionShape {
+    int heads;
+    int kv_heads;
+    int head_dim;
+    float scale;
+    int window;  // positions a query sees, its own among them; 0: all
+};
+
+// Rotary positions: sets of inverse frequencies (of equal length), and what cos and sin are multiplied
+// by. A head's first 2 * size floats are turned; floats 2i and 2i + 1 pair up when `adjacent`, else i
+// and i + size.
+struct RopeShape {
+    std::vector<std::vector<float>> inverse_frequencies;
+    float scale;
+    bool adjacent;
+};
+
+// The next `count` tokens of a step continue one sequence from `position`; block p / 32 of its table
+// holds position p.
+struct Segment {
+    int count;
+    int position;
+    int rope_set;
+    const int32_t* blocks;
+    int block_count;
+};
+
+class Executor {
+  public:
+    // Throws std::invalid_argument for shapes that contradict each other.
+    Executor(std::shared_ptr<ThreadPool> pool, std::shared_ptr<KVCache> cache,
+             std::vector<int> buffer_widths, AttentionShape shape, RopeShape rope, float norm_epsilon);
+
+    // Append an operation (models/program.py says what each does). Throws std::invalid_argument.
+    void embed(int output, std::shared_ptr<const Matrix> weight);
+    void project(int input, int output, std::vector<std::shared_ptr<const Matrix>> weights,
+                 std::vector<std::vector<float>> biases, std::vector<float> norm, bool gate, bool add);
+    void attend(int input, int output, int layer);
+    void pick(int input, int output);
+
+    // Width in floats of what run returns a row.
+    int output_width() const;
+
+    // Run a step; `out` has pick_count rows of output_width(). Throws std::invalid_argument when a
+    // token, position, block or pick is out of range; std::bad_alloc.
+    void run(const int32_t* tokens, int count, const std::vector<Segment>& segments,
+             const int32_t* picks, int pick_count, float* out);
+
+  private:
+    enum class Kind { Embed, Project, Attend, Pick };
+
+    struct Operation {
+        Kind kind = Kind::Embed;
+        bool picked = false;  // runs on the picked rows alone
+        int input = -1;
+        int output = -1;
+        int layer = 0;
+        bool gate = false;
+        bool add = false;
+        std::vector<std::shared_ptr<const Matrix>> weights;
+        std::vector<std::vector<float>> biases;
+        std::vector<float> norm;
+        bool quantised = false;  // some weight is a prepared one
+        bool floats = false;     // some weight is used as stored
+    };
+
+    // Rows of a projection's input, as its weights read them.
+    struct Inputs {
+        QuantisedRows quantised;
+        std::vector<float> normalised;
+    };
+
+    // Queries of neighbouring positions of one segment.
+    struct QueryTile {
+        const Segment* segment;
+        int row;
+        int position;
+        int count;
+    };
+
+    struct Step {
+        const int32_t* tokens;
+        int count;
+        const int32_t* picks;
+        int pick_count;
+    };
+
+    void check(const int32_t* tokens, int count, const std::vector<Segment>& segments,
+               const int32_t* picks, int pick_count) const;
+    void plan(int count, const std::vector<Segment>& segments);
+    float* row_of(int buffer, int row);
+    int width(int buffer) const { return widths_[static_cast<size_t>(buffer)]; }
+
+    void run_operations(const Step& step, int thread);
+    void run_rope(const Step& step, int thread);
+    void run_embed(const Operation& operation, const Step& step, int thread);
+    void run_project(const Operation& operation, int rows, int thread, Counter& counter);
+    void run_attend(const Operation& operation, int rows, int thread, Counter& counter);
+    void run_pick(const Operation& operation, const Step& step, int thread);
+
+    void prepare_tile(const Operation& operation, const RowTile& tile, Inputs& inputs);
+    void multiply_tile(const Operation& operation, size_t weight, int panel, const RowTile& tile,
+                       const Inputs& inputs, float* out);
+    void write_panel(const Operation& operation, int column, int columns, const RowTile& tile,
+                     const float* values);
+    void rotate(float* head, const float* cosines, const float* sines) const;
+    // [begin, end) of `count` things for one thread.
+    void share(int count, int thread, int* begin, int* end) const;
+
+    std::shared_ptr<ThreadPool> pool_;
+    std::shared_ptr<KVCache> cache_;
+    std::vector<int> widths_;
+    AttentionShape shape_;
+    RopeShape rope_;
+    float norm_epsilon_;
+    int rotary_half_;
+    std::vector<Operation> operations_;
+    std::mutex running_;
+
+    // What a step works on; kept from step to step.
+    std::vector<std::vector<float>> buffers_;
+    float* out_ = nullptr;
+    std::vector<Inputs> inputs_;  // [0] is shared; [1 + thread] is a thread's own
+    std::vector<AttentionScratch> scratch_;
+    std::deque<Counter> counters_;  // one an operation
+    std::vector<const Segment*> segment_of_;  // of each row
+    std::vector<int> positions_;              // of each row
+    std::vector<float> cosines_;
+    std::vector<float> sines_;
+    std::vector<RowTile> tiles_;
+    std::vector<RowTile> picked_tiles_;
+    std::vector<QueryTile> query_tiles_;
+};
+
+}  // namespace pocketlm

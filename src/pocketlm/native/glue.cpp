@@ -1,0 +1,201 @@
+// The Python module `_native`: arguments checked and handed on. Documented in _native.pyi.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "executor.h"
+
+namespace nb = nanobind;
+
+namespace {
+
+using namespace pocketlm;
+
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using FloatRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Ints = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using FloatsOut = nb::ndarray<nb::numpy, float>;
+
+std::vector<float> copied(const Floats& array) {
+    return std::vector<float>(array.data(), array.data() + array.size());
+}
+
+// A new array that Python owns.
+struct Result {
+    explicit Result(std::vector<size_t> shape) : shape_(std::move(shape)) {
+        size_t size = 1;
+        for (size_t extent : shape_) {
+            size *= extent;
+        }
+        data = std::make_unique<float[]>(size);
+    }
+
+    FloatsOut array() {
+        float* numbers = data.release();
+        nb::capsule owner(numbers, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+        return FloatsOut(numbers, shape_.size(), shape_.data(), owner);
+    }
+
+    std::unique_ptr<float[]> data;
+
+  private:
+    std::vector<size_t> shape_;
+};
+
+// A matrix and the pool whose kernels its rows are multiplied with.
+struct PreparedMatrix : Matrix {
+    PreparedMatrix(const std::string& type, int rows, int columns, const Bytes& data,
+                   std::shared_ptr<ThreadPool> threads, bool release)
+        : Matrix(type_named(type), rows, columns, data.data(), data.size(), *threads, release),
+          pool(std::move(threads)) {
+        if (!is_prepared(this->type())) {
+            mapping = data;
+        }
+    }
+
+    std::shared_ptr<ThreadPool> pool;
+    Bytes mapping;  // kept alive while it is used as it lies
+};
+
+FloatsOut row(const PreparedMatrix& matrix, int index) {
+    if (index < 0 || index >= matrix.rows()) {
+        throw nb::index_error("the matrix has no such row");
+    }
+    Result result({static_cast<size_t>(matrix.columns())});
+    matrix.row(index, result.data.get());
+    return result.array();
+}
+
+FloatsOut product(const PreparedMatrix& matrix, const FloatRows& x) {
+    if (x.shape(1) != static_cast<size_t>(matrix.columns())) {
+        throw nb::value_error("x is not as wide as the matrix");
+    }
+    const int count = static_cast<int>(x.shape(0));
+    Result result({x.shape(0), static_cast<size_t>(matrix.rows())});
+    {
+        const nb::gil_scoped_release unlocked;
+        multiply(*matrix.pool, matrix, x.data(), count, result.data.get());
+    }
+    return result.array();
+}
+
+FloatsOut run(Executor& executor, const Ints& tokens,
+              const std::vector<std::tuple<int, int, int, Ints>>& segments, const Ints& picks) {
+    std::vector<Segment> parts;
+    for (const auto& [count, position, rope_set, blocks] : segments) {
+        parts.push_back(
+            {count, position, rope_set, blocks.data(), static_cast<int>(blocks.size())});
+    }
+    Result result({picks.size(), static_cast<size_t>(executor.output_width())});
+    {
+        const nb::gil_scoped_release unlocked;
+        executor.run(tokens.data(), static_cast<int>(tokens.size()), parts, picks.data(),
+                     static_cast<int>(picks.size()), result.data.get());
+    }
+    return result.array();
+}
+
+void project(Executor& executor, int input, int output,
+             const std::vector<std::shared_ptr<PreparedMatrix>>& weights,
+             const std::vector<std::optional<Floats>>& biases, const std::optional<Floats>& norm,
+             bool gate, bool add) {
+    std::vector<std::vector<float>> bias_copies;
+    for (const std::optional<Floats>& bias : biases) {
+        bias_copies.push_back(bias ? copied(*bias) : std::vector<float>());
+    }
+    executor.project(input, output, {weights.begin(), weights.end()}, std::move(bias_copies),
+                     norm ? copied(*norm) : std::vector<float>(), gate, add);
+}
+
+}  // namespace
+
+NB_MODULE(_native, module) {
+    module.def("instruction_sets", [] {
+        std::vector<std::string> names;
+        for (const Kernels* table : available_kernels()) {
+            names.emplace_back(table->name);
+        }
+        return names;
+    });
+    module.def("default_threads", &default_threads);
+
+    nb::class_<ThreadPool>(module, "ThreadPool")
+        .def(
+            "__init__",
+            [](ThreadPool* pool, int threads, const std::optional<std::string>& instruction_set) {
+                new (pool) ThreadPool(threads, instruction_set.value_or(""));
+            },
+            nb::arg("threads"), nb::arg("instruction_set") = nb::none())
+        .def_prop_ro("threads", &ThreadPool::threads)
+        .def_prop_ro("instruction_set",
+                     [](const ThreadPool& pool) { return pool.kernels().name; });
+
+    nb::class_<PreparedMatrix>(module, "Matrix")
+        .def(
+            "__init__",
+            [](PreparedMatrix* matrix, const std::string& type, int rows, int columns,
+               const Bytes& data, std::shared_ptr<ThreadPool> pool, bool release) {
+                new (matrix) PreparedMatrix(type, rows, columns, data, std::move(pool), release);
+            },
+            nb::arg("type"), nb::arg("rows"), nb::arg("columns"), nb::arg("data"),
+            nb::arg("pool"), nb::arg("release") = false)
+        .def_prop_ro("type", [](const PreparedMatrix& matrix) { return name_of(matrix.type()); })
+        .def_prop_ro("rows", [](const PreparedMatrix& matrix) { return matrix.rows(); })
+        .def_prop_ro("columns", [](const PreparedMatrix& matrix) { return matrix.columns(); })
+        .def_prop_ro("nbytes", [](const PreparedMatrix& matrix) { return matrix.bytes(); })
+        .def("row", &row, nb::arg("index"))
+        .def("multiply", &product, nb::arg("x"));
+
+    nb::class_<KVCache>(module, "KVCache")
+        .def(nb::init<int, int, int, const std::string&>(), nb::arg("layers"), nb::arg("kv_heads"),
+             nb::arg("head_dim"), nb::arg("type") = "f16")
+        .def_prop_ro("block_positions", [](const KVCache&) { return block_positions; })
+        .def_prop_ro("block_bytes", &KVCache::block_bytes)
+        .def_prop_ro("blocks_in_use", &KVCache::blocks_in_use)
+        .def("allocate", &KVCache::allocate)
+        .def("retain", &KVCache::retain, nb::arg("block"))
+        .def("release", &KVCache::release, nb::arg("block"))
+        .def("copy", &KVCache::copy, nb::arg("block"));
+
+    nb::class_<Executor>(module, "Executor")
+        .def(
+            "__init__",
+            [](Executor* executor, std::shared_ptr<ThreadPool> pool, std::shared_ptr<KVCache> cache,
+               std::vector<int> buffers, int heads, int kv_heads, int head_dim, float norm_eps,
+               float attention_scale, int window, const std::vector<Floats>& inverse_frequencies,
+               float rope_scale, bool rope_adjacent) {
+                RopeShape rope{{}, rope_scale, rope_adjacent};
+                for (const Floats& set : inverse_frequencies) {
+                    rope.inverse_frequencies.push_back(copied(set));
+                }
+                new (executor) Executor(std::move(pool), std::move(cache), std::move(buffers),
+                                        {heads, kv_heads, head_dim, attention_scale, window},
+                                        std::move(rope), norm_eps);
+            },
+            nb::arg("pool"), nb::arg("cache"), nb::arg("buffers"), nb::arg("heads"),
+            nb::arg("kv_heads"), nb::arg("head_dim"), nb::arg("norm_eps"),
+            nb::arg("attention_scale"), nb::arg("window"), nb::arg("inverse_frequencies"),
+            nb::arg("rope_scale"), nb::arg("rope_adjacent"))
+        .def(
+            "embed",
+            [](Executor& executor, int output, std::shared_ptr<PreparedMatrix> weight) {
+                executor.embed(output, std::move(weight));
+            },
+            nb::arg("output"), nb::arg("weight"))
+        .def("project", &project, nb::arg("input"), nb::arg("output"), nb::arg("weights"),
+             nb::arg("biases"), nb::arg("norm").none(), nb::arg("gate"), nb::arg("add"))
+        .def("attend", &Executor::attend, nb::arg("input"), nb::arg("output"), nb::arg("layer"))
+        .def("pick", &Executor::pick, nb::arg("input"), nb::arg("output"))
+        .def("run", &run, nb::arg("tokens"), nb::arg("segments"), nb::arg("picks"));
+}

@@ -1,0 +1,74 @@
+// The kernels, one table an instruction set. A table is chosen once, when a thread pool is made.
+//
+// Every kernel gives each number by the same sequence of operations whatever the tile it is computed
+// in: results depend neither on the number of threads nor on what else is in the batch.
+#pragma once
+
+#include "layout.h"
+
+namespace pocketlm {
+
+// The largest tile of any table, in tokens. Tiles are powers of two.
+constexpr int largest_tile = 16;
+constexpr int tile_sizes = 5;
+
+// A tile of N activation rows, quantised to 8 bits in groups of 32. A group's data of all N rows lie
+// together: values [groups][N][32], the others [groups][N].
+struct Tile {
+    const int8_t* values;
+    const float* scales;
+    const float* sums;      // scale * sum of the group's values
+    const float* low_sums;  // the same, of its first 16 values
+};
+
+struct Kernels {
+    const char* name;
+
+    // The tile (in tokens) that this table multiplies fastest.
+    int tile;
+
+    // out[N][16] = panel x tile, for N = 1 << size. Null for types that are not prepared.
+    void (*multiply[type_count][tile_sizes])(const Panel& panel, const Tile& tile, float* out);
+
+    // out[count][16] = rows x inputs, for weights as stored: `rows` <= 16 rows of F32, F16 or BF16,
+    // `stride` bytes apart; inputs are `count` rows of float32, `columns` apart.
+    void (*multiply_rows[3])(const void* weights, size_t stride, int rows, int columns,
+                             const float* inputs, int count, float* out);
+
+    // Quantise one row as row `index` of a tile of `size` rows.
+    void (*quantise)(const float* input, int columns, int index, int size, int8_t* values,
+                     float* scales, float* sums, float* low_sums);
+
+    // out = input / rms(input) * weight.
+    void (*normalise)(const float* input, const float* weight, float epsilon, int count, float* out);
+
+    // out = silu(gate) * up.
+    void (*gate)(const float* gate, const float* up, int count, float* out);
+
+    // out[m][n] (+)= a[m][k] x b[k][n], b in float16; rows of a, b and out are `lda`, `ldb` and `ldo`
+    // numbers apart.
+    void (*multiply_half)(int m, int k, int n, const float* a, int lda, const uint16_t* b, int ldb,
+                          float* out, int ldo, bool add);
+
+    // values[i] = exp(values[i] - maximum), returning their sum.
+    float (*exponentials)(float* values, int count, float maximum);
+
+    void (*half_from_float)(const float* input, int count, uint16_t* out);
+
+    // out[i] = scale * values[i], in float16.
+    void (*half_from_int8)(const int8_t* values, float scale, int count, uint16_t* out);
+
+    // out[i] = scales[i] * values[i], all but the values in float16.
+    void (*half_from_scaled)(const int8_t* values, const uint16_t* scales, int count, uint16_t* out);
+};
+
+extern const Kernels portable_kernels;
+#if defined(__x86_64__) || defined(_M_X64)
+extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+#endif
+#if defined(__aarch64__)
+extern const Kernels neon_kernels;
+#endif
+
+}  // namespace pocketlm

@@ -1,0 +1,473 @@
+// Kernels for AVX-512 with BW, DQ, VL and VNNI (Ice Lake, Zen 4 and later).
+//
+// A vector holds 16 rows of a panel, four columns each; VPDPBUSD multiplies all of them by four
+// activations, broadcast from memory, without a widening step. Only C headers and intrinsics here: see
+// half.h.
+#if defined(__x86_64__) || defined(_M_X64)
+
+#include <immintrin.h>
+
+#include "half.h"
+#include "kernels.h"
+
+namespace pocketlm {
+namespace {
+
+inline __m512 load_half(const uint16_t* at) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+}
+
+inline __m512 load_half(const uint8_t* at) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+}
+
+inline void store_half(uint16_t* at, __m512 values) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at),
+                        _mm512_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+inline __m512i load(const uint8_t* at) { return _mm512_loadu_si512(at); }
+
+// words[0…3] are the columns 0…15 of all rows, four each, words[4…7] the columns 16…31; unsigned.
+template <int bits>
+inline void unpack(const uint8_t* group, __m512i words[8]) {
+    if constexpr (bits == 8) {
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = _mm512_xor_si512(load(group + 64 * chunk), _mm512_set1_epi8(-128));
+        }
+        return;
+    }
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int chunk = 0; chunk < 4; ++chunk) {
+        const __m512i nibbles = load(group + 64 * chunk);
+        words[chunk] = _mm512_and_si512(nibbles, low);
+        words[4 + chunk] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
+    }
+    if constexpr (bits == 5) {
+        const __m512i fifth = load(group + 256);
+        const __m512i sixteen = _mm512_set1_epi8(16);
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            const __m512i bit = _mm512_set1_epi8(static_cast<char>(1 << chunk));
+            const __mmask64 set = _mm512_test_epi8_mask(fifth, bit);
+            words[chunk] = _mm512_or_si512(words[chunk], _mm512_maskz_mov_epi8(set, sixteen));
+        }
+    }
+    if constexpr (bits == 6) {
+        const __m512i upper = _mm512_set1_epi8(0x30);
+        for (int half = 0; half < 2; ++half) {
+            const __m512i high = load(group + 256 + 64 * half);
+            __m512i* out = words + 4 * half;
+            out[0] = _mm512_or_si512(out[0], _mm512_and_si512(_mm512_slli_epi16(high, 4), upper));
+            out[1] = _mm512_or_si512(out[1], _mm512_and_si512(_mm512_slli_epi16(high, 2), upper));
+            out[2] = _mm512_or_si512(out[2], _mm512_and_si512(high, upper));
+            out[3] = _mm512_or_si512(out[3], _mm512_and_si512(_mm512_srli_epi16(high, 2), upper));
+        }
+    }
+}
+
+inline __m512i broadcast(const int8_t* at) {
+    int32_t word;
+    __builtin_memcpy(&word, at, sizeof word);
+    return _mm512_set1_epi32(word);
+}
+
+template <int first, int last>
+inline __m512 dot(const __m512i words[8], const int8_t* values) {
+    __m512i sum = _mm512_setzero_si512();
+    for (int chunk = first; chunk < last; ++chunk) {
+        sum = _mm512_dpbusd_epi32(sum, words[chunk], broadcast(values + 4 * chunk));
+    }
+    return _mm512_cvtepi32_ps(sum);
+}
+
+// An int8 quant becomes unsigned by adding 128.
+constexpr int unsigned_zero(Layout layout) { return layout.bits == 8 ? 128 : layout.zero; }
+
+template <Type type, int size>
+void multiply(const Panel& panel, const Tile& tile, float* out) {
+    constexpr Layout layout = layout_of(type);
+    const __m512 zero = _mm512_set1_ps(-static_cast<float>(unsigned_zero(layout)));
+    __m512 sums[size];
+    for (int token = 0; token < size; ++token) {
+        sums[token] = _mm512_setzero_ps();
+    }
+    const uint8_t* quants = panel.quants;
+    const uint8_t* scales = panel.scales;
+    const int8_t* values = tile.values;
+    __m512 super_scale = _mm512_setzero_ps();
+    __m512 super_minimum = _mm512_setzero_ps();
+    for (int group = 0; group < panel.groups; ++group) {
+        __m512i words[8];
+        unpack<layout.bits>(quants, words);
+        quants += quant_bytes(layout);
+        if constexpr (super_bytes(layout) > 0) {
+            if (group % super_groups == 0) {
+                const uint8_t* super =
+                    panel.supers + static_cast<size_t>(group / super_groups) * super_bytes(layout);
+                super_scale = load_half(super);
+                if constexpr (layout.scales == Scales::super_minimum) {
+                    super_minimum = _mm512_sub_ps(_mm512_setzero_ps(), load_half(super + 32));
+                }
+            }
+        }
+        const __m128i* bytes = reinterpret_cast<const __m128i*>(scales);
+        const float* activation_scales = tile.scales + group * size;
+        const float* activation_sums = tile.sums + group * size;
+        if constexpr (layout.scales == Scales::super_halves) {
+            const __m512 low_scale = _mm512_mul_ps(
+                super_scale,
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes))));
+            const __m512 high_scale = _mm512_mul_ps(
+                super_scale,
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes + 1))));
+            const __m512 low_minimum = _mm512_mul_ps(zero, low_scale);
+            const __m512 high_minimum = _mm512_mul_ps(zero, high_scale);
+            const float* activation_low = tile.low_sums + group * size;
+            for (int token = 0; token < size; ++token) {
+                const int8_t* row = values + token * group_columns;
+                const __m512 scaled =
+                    _mm512_fmadd_ps(dot<0, 4>(words, row), low_scale,
+                                    _mm512_mul_ps(dot<4, 8>(words, row), high_scale));
+                __m512 sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(activation_scales[token]),
+                                             sums[token]);
+                sum = _mm512_fmadd_ps(low_minimum, _mm512_set1_ps(activation_low[token]), sum);
+                sums[token] = _mm512_fmadd_ps(
+                    high_minimum, _mm512_set1_ps(activation_sums[token] - activation_low[token]),
+                    sum);
+            }
+        } else {
+            __m512 scale;
+            __m512 minimum;
+            if constexpr (layout.scales == Scales::super_minimum) {
+                scale = _mm512_mul_ps(
+                    super_scale,
+                    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes))));
+                minimum = _mm512_mul_ps(
+                    super_minimum,
+                    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes + 1))));
+            } else {
+                scale = load_half(scales);
+                if constexpr (layout.scales == Scales::half_minimum) {
+                    minimum = load_half(scales + 32);
+                } else {
+                    minimum = _mm512_mul_ps(zero, scale);
+                }
+            }
+            for (int token = 0; token < size; ++token) {
+                const __m512 scaled =
+                    _mm512_mul_ps(dot<0, 8>(words, values + token * group_columns), scale);
+                const __m512 sum = _mm512_fmadd_ps(
+                    scaled, _mm512_set1_ps(activation_scales[token]), sums[token]);
+                sums[token] =
+                    _mm512_fmadd_ps(minimum, _mm512_set1_ps(activation_sums[token]), sum);
+            }
+        }
+        scales += scale_bytes(layout);
+        values += size * group_columns;
+    }
+    for (int token = 0; token < size; ++token) {
+        _mm512_storeu_ps(out + token * panel_rows, sums[token]);
+    }
+}
+
+inline __mmask16 first_lanes(int count) {
+    return static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << count) - 1);
+}
+
+struct F32 {
+    static constexpr size_t bytes = 4;
+    static __m512 read(const uint8_t* at) { return _mm512_loadu_ps(at); }
+    static __m512 read(const uint8_t* at, __mmask16 lanes) {
+        return _mm512_maskz_loadu_ps(lanes, at);
+    }
+};
+
+struct F16 {
+    static constexpr size_t bytes = 2;
+    static __m512 read(const uint8_t* at) { return load_half(at); }
+    static __m512 read(const uint8_t* at, __mmask16 lanes) {
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, at));
+    }
+};
+
+struct BF16 {
+    static constexpr size_t bytes = 2;
+    static __m512 widen(__m256i halves) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    }
+    static __m512 read(const uint8_t* at) {
+        return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+    }
+    static __m512 read(const uint8_t* at, __mmask16 lanes) {
+        return widen(_mm256_maskz_loadu_epi16(lanes, at));
+    }
+};
+
+template <typename Element, int rows, int tokens>
+void multiply_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
+                    float* out) {
+    __m512 sums[rows][tokens];
+    for (int row = 0; row < rows; ++row) {
+        for (int token = 0; token < tokens; ++token) {
+            sums[row][token] = _mm512_setzero_ps();
+        }
+    }
+    const size_t pitch = static_cast<size_t>(columns);
+    const auto step = [&](int column, auto read_weight, auto read_input) {
+        __m512 input[tokens];
+        for (int token = 0; token < tokens; ++token) {
+            input[token] = read_input(inputs + static_cast<size_t>(token) * pitch + column);
+        }
+        for (int row = 0; row < rows; ++row) {
+            const __m512 weight =
+                read_weight(weights + static_cast<size_t>(row) * stride +
+                            static_cast<size_t>(column) * Element::bytes);
+            for (int token = 0; token < tokens; ++token) {
+                sums[row][token] = _mm512_fmadd_ps(weight, input[token], sums[row][token]);
+            }
+        }
+    };
+    int column = 0;
+    for (; column + 16 <= columns; column += 16) {
+        step(column, [](const uint8_t* at) { return Element::read(at); },
+             [](const float* at) { return _mm512_loadu_ps(at); });
+    }
+    if (column < columns) {
+        const __mmask16 lanes = first_lanes(columns - column);
+        step(column, [lanes](const uint8_t* at) { return Element::read(at, lanes); },
+             [lanes](const float* at) { return _mm512_maskz_loadu_ps(lanes, at); });
+    }
+    for (int row = 0; row < rows; ++row) {
+        for (int token = 0; token < tokens; ++token) {
+            out[token * panel_rows + row] = _mm512_reduce_add_ps(sums[row][token]);
+        }
+    }
+}
+
+template <typename Element, int rows>
+void multiply_row_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
+                        int count, float* out) {
+    int token = 0;
+    for (; token + 4 <= count; token += 4) {
+        multiply_block<Element, rows, 4>(weights, stride, columns,
+                                         inputs + static_cast<size_t>(token) *
+                                                      static_cast<size_t>(columns),
+                                         out + token * panel_rows);
+    }
+    for (; token < count; ++token) {
+        multiply_block<Element, rows, 1>(weights, stride, columns,
+                                         inputs + static_cast<size_t>(token) *
+                                                      static_cast<size_t>(columns),
+                                         out + token * panel_rows);
+    }
+}
+
+template <typename Element>
+void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
+                   int count, float* out) {
+    const uint8_t* bytes = static_cast<const uint8_t*>(weights);
+    int row = 0;
+    for (; row + 4 <= rows; row += 4) {
+        multiply_row_block<Element, 4>(bytes + static_cast<size_t>(row) * stride, stride, columns,
+                                       inputs, count, out + row);
+    }
+    for (; row < rows; ++row) {
+        multiply_row_block<Element, 1>(bytes + static_cast<size_t>(row) * stride, stride, columns,
+                                       inputs, count, out + row);
+    }
+}
+
+void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
+              float* sums, float* low_sums) {
+    for (int group = 0; group < columns / group_columns; ++group) {
+        const __m512 low = _mm512_loadu_ps(input + group * group_columns);
+        const __m512 high = _mm512_loadu_ps(input + group * group_columns + 16);
+        const float largest =
+            _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
+        const float scale = largest / 127.0f;
+        const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 127.0f / largest : 0.0f);
+        const __m512i low_quants = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
+        const __m512i high_quants = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+        const int at = group * size + index;
+        __m128i* out = reinterpret_cast<__m128i*>(values + static_cast<size_t>(at) * group_columns);
+        _mm_storeu_si128(out, _mm512_cvtepi32_epi8(low_quants));
+        _mm_storeu_si128(out + 1, _mm512_cvtepi32_epi8(high_quants));
+        const int low_sum = _mm512_reduce_add_epi32(low_quants);
+        const int high_sum = _mm512_reduce_add_epi32(high_quants);
+        scales[at] = scale;
+        sums[at] = scale * static_cast<float>(low_sum + high_sum);
+        low_sums[at] = scale * static_cast<float>(low_sum);
+    }
+}
+
+void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
+    __m512 squares = _mm512_setzero_ps();
+    for (int i = 0; i < count; i += 16) {
+        const __m512 values = _mm512_maskz_loadu_ps(first_lanes(count - i), input + i);
+        squares = _mm512_fmadd_ps(values, values, squares);
+    }
+    const float mean = _mm512_reduce_add_ps(squares) / static_cast<float>(count);
+    const __m512 factor = _mm512_set1_ps(1.0f / __builtin_sqrtf(mean + epsilon));
+    for (int i = 0; i < count; i += 16) {
+        const __mmask16 lanes = first_lanes(count - i);
+        const __m512 values = _mm512_maskz_loadu_ps(lanes, input + i);
+        const __m512 weights = _mm512_maskz_loadu_ps(lanes, weight + i);
+        _mm512_mask_storeu_ps(out + i, lanes,
+                              _mm512_mul_ps(_mm512_mul_ps(values, factor), weights));
+    }
+}
+
+// e^x by 2^n * e^r, |r| <= ln(2) / 2, with a polynomial of degree 6 (relative error below 2e-7); zero
+// where a normal float cannot hold it.
+inline __m512 exponential(__m512 x) {
+    const __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.0f), _CMP_GE_OQ);
+    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-103.0f)), _mm512_set1_ps(88.7f));
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)),
+                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    __m512 p = _mm512_set1_ps(1.0f / 720.0f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_maskz_scalef_ps(normal, p, n);
+}
+
+void gate(const float* gates, const float* up, int count, float* out) {
+    const __m512 one = _mm512_set1_ps(1.0f);
+    for (int i = 0; i < count; i += 16) {
+        const __mmask16 lanes = first_lanes(count - i);
+        const __m512 x = _mm512_maskz_loadu_ps(lanes, gates + i);
+        const __m512 y = _mm512_maskz_loadu_ps(lanes, up + i);
+        const __m512 minus = _mm512_sub_ps(_mm512_setzero_ps(), x);
+        const __m512 silu = _mm512_div_ps(x, _mm512_add_ps(one, exponential(minus)));
+        _mm512_mask_storeu_ps(out + i, lanes, _mm512_mul_ps(silu, y));
+    }
+}
+
+// `rows` x 32 numbers of the product at a time; `low` and `high` mask the columns of a ragged end.
+template <int rows>
+inline void multiply_half_block(int k, const float* a, int lda, const uint16_t* b, int ldb,
+                                float* out, int ldo, bool add, __mmask16 low, __mmask16 high) {
+    __m512 sums[rows][2];
+    for (int row = 0; row < rows; ++row) {
+        sums[row][0] = add ? _mm512_maskz_loadu_ps(low, out + row * ldo) : _mm512_setzero_ps();
+        sums[row][1] = add ? _mm512_maskz_loadu_ps(high, out + row * ldo + 16) : _mm512_setzero_ps();
+    }
+    for (int l = 0; l < k; ++l) {
+        const uint16_t* numbers = b + l * ldb;
+        const __m512 first = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(low, numbers));
+        const __m512 second = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(high, numbers + 16));
+        for (int row = 0; row < rows; ++row) {
+            const __m512 factor = _mm512_set1_ps(a[row * lda + l]);
+            sums[row][0] = _mm512_fmadd_ps(factor, first, sums[row][0]);
+            sums[row][1] = _mm512_fmadd_ps(factor, second, sums[row][1]);
+        }
+    }
+    for (int row = 0; row < rows; ++row) {
+        _mm512_mask_storeu_ps(out + row * ldo, low, sums[row][0]);
+        _mm512_mask_storeu_ps(out + row * ldo + 16, high, sums[row][1]);
+    }
+}
+
+void multiply_half(int m, int k, int n, const float* a, int lda, const uint16_t* b, int ldb,
+                   float* out, int ldo, bool add) {
+    for (int column = 0; column < n; column += 32) {
+        const __mmask16 low = first_lanes(n - column);
+        const __mmask16 high = n - column > 16 ? first_lanes(n - column - 16) : __mmask16{0};
+        int row = 0;
+        for (; row + 8 <= m; row += 8) {
+            multiply_half_block<8>(k, a + row * lda, lda, b + column, ldb,
+                                   out + row * ldo + column, ldo, add, low, high);
+        }
+        for (; row + 2 <= m; row += 2) {
+            multiply_half_block<2>(k, a + row * lda, lda, b + column, ldb,
+                                   out + row * ldo + column, ldo, add, low, high);
+        }
+        for (; row < m; ++row) {
+            multiply_half_block<1>(k, a + row * lda, lda, b + column, ldb,
+                                   out + row * ldo + column, ldo, add, low, high);
+        }
+    }
+}
+
+float exponentials(float* values, int count, float maximum) {
+    const __m512 shift = _mm512_set1_ps(maximum);
+    __m512 sum = _mm512_setzero_ps();
+    for (int i = 0; i < count; i += 16) {
+        const __mmask16 lanes = first_lanes(count - i);
+        const __m512 shifted = _mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, values + i), shift);
+        const __m512 result = _mm512_maskz_mov_ps(lanes, exponential(shifted));
+        _mm512_mask_storeu_ps(values + i, lanes, result);
+        sum = _mm512_add_ps(sum, result);
+    }
+    return _mm512_reduce_add_ps(sum);
+}
+
+void half_from_float(const float* input, int count, uint16_t* out) {
+    int i = 0;
+    for (; i + 16 <= count; i += 16) {
+        store_half(out + i, _mm512_loadu_ps(input + i));
+    }
+    for (; i < count; ++i) {
+        out[i] = f16_from_float(input[i]);
+    }
+}
+
+inline __m512 load_int8(const int8_t* at) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))));
+}
+
+void half_from_int8(const int8_t* values, float scale, int count, uint16_t* out) {
+    int i = 0;
+    for (; i + 16 <= count; i += 16) {
+        store_half(out + i, _mm512_mul_ps(_mm512_set1_ps(scale), load_int8(values + i)));
+    }
+    for (; i < count; ++i) {
+        out[i] = f16_from_float(scale * static_cast<float>(values[i]));
+    }
+}
+
+void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, uint16_t* out) {
+    int i = 0;
+    for (; i + 16 <= count; i += 16) {
+        store_half(out + i, _mm512_mul_ps(load_half(scales + i), load_int8(values + i)));
+    }
+    for (; i < count; ++i) {
+        out[i] = f16_from_float(float_from_f16(scales[i]) * static_cast<float>(values[i]));
+    }
+}
+
+#define POCKETLM_TILES(type)                                                          \
+    {                                                                                 \
+        multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, multiply<type, 8>, \
+            multiply<type, 16>                                                        \
+    }
+
+}  // namespace
+
+const Kernels avx512_kernels = {
+    "avx512",
+    16,
+    {{}, {}, {},
+     POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
+     POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
+     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K)},
+    {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+    quantise,
+    normalise,
+    gate,
+    multiply_half,
+    exponentials,
+    half_from_float,
+    half_from_int8,
+    half_from_scaled,
+};
+
+}  // namespace pocketlm
+
+#endif

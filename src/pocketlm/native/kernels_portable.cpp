@@ -1,0 +1,192 @@
+// Kernels in plain C++: for any processor, and the form the vector kernels are tested against.
+#include <cmath>
+
+#include "kernels.h"
+#include "panel.h"
+
+namespace pocketlm {
+namespace {
+
+template <Type type, int size>
+void multiply(const Panel& panel, const Tile& tile, float* out) {
+    constexpr Layout layout = layout_of(type);
+    for (int i = 0; i < size * panel_rows; ++i) {
+        out[i] = 0.0f;
+    }
+    for (int group = 0; group < panel.groups; ++group) {
+        const uint8_t* group_quants = panel.quants + static_cast<size_t>(group) * quant_bytes(layout);
+        for (int row = 0; row < panel_rows; ++row) {
+            int quants[group_columns];
+            for (int column = 0; column < group_columns; ++column) {
+                quants[column] = quant_at(layout.bits, group_quants, row, column);
+            }
+            const Affine low = affine_at(layout, panel, group, row, 0);
+            const Affine high = affine_at(layout, panel, group, row, 1);
+            for (int token = 0; token < size; ++token) {
+                const int at = group * size + token;
+                const int8_t* values = tile.values + static_cast<size_t>(at) * group_columns;
+                int low_dot = 0;
+                int high_dot = 0;
+                for (int column = 0; column < 16; ++column) {
+                    low_dot += quants[column] * values[column];
+                    high_dot += quants[16 + column] * values[16 + column];
+                }
+                const float scaled = low.scale * static_cast<float>(low_dot) +
+                                     high.scale * static_cast<float>(high_dot);
+                const float minima = low.minimum * tile.low_sums[at] +
+                                     high.minimum * (tile.sums[at] - tile.low_sums[at]);
+                out[token * panel_rows + row] += scaled * tile.scales[at] + minima;
+            }
+        }
+    }
+}
+
+struct F32 {
+    static float read(const uint8_t* row, int column) {
+        float value;
+        std::memcpy(&value, row + 4 * static_cast<size_t>(column), sizeof value);
+        return value;
+    }
+};
+
+struct F16 {
+    static float read(const uint8_t* row, int column) {
+        uint16_t half;
+        std::memcpy(&half, row + 2 * static_cast<size_t>(column), sizeof half);
+        return float_from_f16(half);
+    }
+};
+
+struct BF16 {
+    static float read(const uint8_t* row, int column) {
+        uint16_t half;
+        std::memcpy(&half, row + 2 * static_cast<size_t>(column), sizeof half);
+        return float_from_bf16(half);
+    }
+};
+
+template <typename Element>
+void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
+                   int count, float* out) {
+    for (int token = 0; token < count; ++token) {
+        const float* input = inputs + static_cast<size_t>(token) * static_cast<size_t>(columns);
+        for (int row = 0; row < rows; ++row) {
+            const uint8_t* bytes =
+                static_cast<const uint8_t*>(weights) + static_cast<size_t>(row) * stride;
+            float partial[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+            for (int column = 0; column < columns; ++column) {
+                partial[column % 4] += Element::read(bytes, column) * input[column];
+            }
+            out[token * panel_rows + row] = (partial[0] + partial[1]) + (partial[2] + partial[3]);
+        }
+    }
+}
+
+void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
+              float* sums, float* low_sums) {
+    for (int group = 0; group < columns / group_columns; ++group) {
+        const float* in = input + group * group_columns;
+        float largest = 0.0f;
+        for (int i = 0; i < group_columns; ++i) {
+            const float magnitude = in[i] < 0.0f ? -in[i] : in[i];
+            largest = magnitude > largest ? magnitude : largest;
+        }
+        const float scale = largest / 127.0f;
+        const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+        const int at = group * size + index;
+        int8_t* out = values + static_cast<size_t>(at) * group_columns;
+        int sum[2] = {0, 0};
+        for (int i = 0; i < group_columns; ++i) {
+            const int value = static_cast<int>(std::nearbyintf(in[i] * inverse));
+            out[i] = static_cast<int8_t>(value);
+            sum[i / 16] += value;
+        }
+        scales[at] = scale;
+        sums[at] = scale * static_cast<float>(sum[0] + sum[1]);
+        low_sums[at] = scale * static_cast<float>(sum[0]);
+    }
+}
+
+void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
+    float squares[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (int i = 0; i < count; ++i) {
+        squares[i % 4] += input[i] * input[i];
+    }
+    const float mean =
+        ((squares[0] + squares[1]) + (squares[2] + squares[3])) / static_cast<float>(count);
+    const float factor = 1.0f / std::sqrt(mean + epsilon);
+    for (int i = 0; i < count; ++i) {
+        out[i] = input[i] * factor * weight[i];
+    }
+}
+
+void gate(const float* gates, const float* up, int count, float* out) {
+    for (int i = 0; i < count; ++i) {
+        out[i] = gates[i] / (1.0f + std::exp(-gates[i])) * up[i];
+    }
+}
+
+void multiply_half(int m, int k, int n, const float* a, int lda, const uint16_t* b, int ldb,
+                   float* out, int ldo, bool add) {
+    for (int i = 0; i < m; ++i) {
+        for (int j = 0; j < n; ++j) {
+            float sum = add ? out[i * ldo + j] : 0.0f;
+            for (int l = 0; l < k; ++l) {
+                sum += a[i * lda + l] * float_from_f16(b[l * ldb + j]);
+            }
+            out[i * ldo + j] = sum;
+        }
+    }
+}
+
+float exponentials(float* values, int count, float maximum) {
+    float sum = 0.0f;
+    for (int i = 0; i < count; ++i) {
+        values[i] = std::exp(values[i] - maximum);
+        sum += values[i];
+    }
+    return sum;
+}
+
+void half_from_float(const float* input, int count, uint16_t* out) {
+    for (int i = 0; i < count; ++i) {
+        out[i] = f16_from_float(input[i]);
+    }
+}
+
+void half_from_int8(const int8_t* values, float scale, int count, uint16_t* out) {
+    for (int i = 0; i < count; ++i) {
+        out[i] = f16_from_float(scale * static_cast<float>(values[i]));
+    }
+}
+
+void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, uint16_t* out) {
+    for (int i = 0; i < count; ++i) {
+        out[i] = f16_from_float(float_from_f16(scales[i]) * static_cast<float>(values[i]));
+    }
+}
+
+#define POCKETLM_TILES(type) \
+    { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
+
+}  // namespace
+
+const Kernels portable_kernels = {
+    "portable",
+    4,
+    {{}, {}, {},
+     POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
+     POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
+     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K)},
+    {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+    quantise,
+    normalise,
+    gate,
+    multiply_half,
+    exponentials,
+    half_from_float,
+    half_from_int8,
+    half_from_scaled,
+};
+
+}  // namespace pocketlm

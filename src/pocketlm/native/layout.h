@@ -1,0 +1,83 @@
+// Element types as files store them, and the prepared layouts that kernels read.
+//
+// A prepared matrix is made of panels of 16 rows. Within a panel, columns go in groups of 32, and four
+// neighbouring columns of one row share a 32-bit word, so that one load of four activations, repeated
+// over a vector, meets 16 rows at once:
+//
+//   quants   for each group: words[chunk][row], chunk = 4 columns
+//            4 bits: 4 chunks of 64 bytes; low nibbles are columns 4c…4c+3, high nibbles 16+4c…16+4c+3
+//            5 bits: as 4 bits, then 64 bytes [row][4]: bit c is the fifth bit of column 4c+byte,
+//                    bit 4+c of column 16+4c+byte
+//            6 bits: as 4 bits, then 2 x 64 bytes: bits 2c, 2c+1 are the upper bits of column 4c+byte
+//                    (first 64) and 16+4c+byte (second 64)
+//            8 bits: 8 chunks of 64 bytes, signed
+//   scales   for each group, 16 rows of each number, see Scales
+//   supers   for each 8 groups (256 columns), 16 rows of each number
+//
+// All layouts mean weight = scale * quant + minimum.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace pocketlm {
+
+constexpr int panel_rows = 16;
+constexpr int group_columns = 32;
+constexpr int super_groups = 8;
+
+enum class Type { F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K };
+constexpr int type_count = 11;
+
+enum class Scales {
+    half,          // f16 scale; minimum = -zero * scale
+    half_minimum,  // f16 scale, f16 minimum
+    super_minimum, // u8 scale, u8 minimum, times f16 d, -f16 dmin of the super group
+    super_halves,  // s8 scale of columns 0…15 and of 16…31, times f16 d; minimum = -zero * scale
+};
+
+struct Layout {
+    int bits;
+    Scales scales;
+    int zero;
+};
+
+constexpr bool is_prepared(Type type) { return type >= Type::Q4_0; }
+
+constexpr Layout layout_of(Type type) {
+    switch (type) {
+        case Type::Q4_0: return {4, Scales::half, 8};
+        case Type::Q4_1: return {4, Scales::half_minimum, 0};
+        case Type::Q5_0: return {5, Scales::half, 16};
+        case Type::Q5_1: return {5, Scales::half_minimum, 0};
+        case Type::Q8_0: return {8, Scales::half, 0};
+        case Type::Q4_K: return {4, Scales::super_minimum, 0};
+        case Type::Q5_K: return {5, Scales::super_minimum, 0};
+        case Type::Q6_K: return {6, Scales::super_halves, 32};
+        default: return {0, Scales::half, 0};
+    }
+}
+
+constexpr size_t quant_bytes(Layout layout) {
+    return static_cast<size_t>(panel_rows * group_columns * layout.bits / 8);
+}
+
+constexpr size_t scale_bytes(Layout layout) {
+    return layout.scales == Scales::half_minimum ? 64 : 32;
+}
+
+constexpr size_t super_bytes(Layout layout) {
+    return layout.scales == Scales::super_minimum ? 64
+           : layout.scales == Scales::super_halves ? 32
+                                                   : 0;
+}
+
+// 16 rows of a prepared matrix.
+struct Panel {
+    const uint8_t* quants;
+    const uint8_t* scales;
+    const uint8_t* supers;
+    int groups;
+};
+
+}  // namespace pocketlm

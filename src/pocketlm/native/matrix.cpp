@@ -1,0 +1,285 @@
+#include "matrix.h"
+
+#include <algorithm>
+#include <atomic>
+#include <stdexcept>
+
+#include "panel.h"
+#include "unpack.h"
+
+namespace pocketlm {
+namespace {
+
+constexpr const char* names[type_count] = {"F32",  "F16",  "BF16", "Q4_0", "Q4_1", "Q5_0",
+                                           "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+
+constexpr bool finite_f16(uint16_t half) { return (half & 0x7c00u) != 0x7c00u; }
+
+size_t groups_of(int columns) { return static_cast<size_t>(columns / group_columns); }
+
+size_t supers_of(int columns) {
+    return (groups_of(columns) + super_groups - 1) / super_groups;
+}
+
+size_t panel_bytes(Layout layout, int columns) {
+    const size_t bytes = groups_of(columns) * (quant_bytes(layout) + scale_bytes(layout)) +
+                         supers_of(columns) * super_bytes(layout);
+    return (bytes + 63) / 64 * 64;
+}
+
+void write_u16(uint8_t* at, uint16_t value) { std::memcpy(at, &value, sizeof value); }
+
+void write_u32(uint8_t* at, uint32_t value) { std::memcpy(at, &value, sizeof value); }
+
+// Put one row's group among the 16 rows of its panel.
+template <int bits>
+void store_quants(const uint32_t words[8], int row, uint8_t* out) {
+    if constexpr (bits == 8) {
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            write_u32(out + 64 * chunk + 4 * row, words[chunk]);
+        }
+        return;
+    }
+    for (int chunk = 0; chunk < 4; ++chunk) {
+        write_u32(out + 64 * chunk + 4 * row, (words[chunk] & 0x0f0f0f0fu) |
+                                                  (words[4 + chunk] & 0x0f0f0f0fu) << 4);
+    }
+    if constexpr (bits == 5) {
+        uint32_t fifth = 0;
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            fifth |= (words[chunk] >> 4 & 0x01010101u) << chunk;
+        }
+        write_u32(out + 256 + 4 * row, fifth);
+    }
+    if constexpr (bits == 6) {
+        for (int half = 0; half < 2; ++half) {
+            uint32_t upper = 0;
+            for (int chunk = 0; chunk < 4; ++chunk) {
+                upper |= (words[4 * half + chunk] >> 4 & 0x03030303u) << (2 * chunk);
+            }
+            write_u32(out + 256 + 64 * half + 4 * row, upper);
+        }
+    }
+}
+
+// Returns whether the scales are finite.
+template <Scales kind>
+bool store_scales(const Group& group, int row, uint8_t* out) {
+    if constexpr (kind == Scales::half || kind == Scales::half_minimum) {
+        write_u16(out + 2 * row, group.scale);
+        if constexpr (kind == Scales::half_minimum) {
+            write_u16(out + 32 + 2 * row, group.minimum);
+            return finite_f16(group.scale) && finite_f16(group.minimum);
+        }
+        return finite_f16(group.scale);
+    }
+    out[row] = static_cast<uint8_t>(group.scale);
+    out[panel_rows + row] = static_cast<uint8_t>(group.minimum);
+    return true;
+}
+
+// Unpack `rows` <= 16 rows into one panel; missing rows are zero. Returns whether all is finite.
+template <Type type>
+bool prepare_panel(const uint8_t* data, size_t row_bytes, int rows, int columns, uint8_t* out) {
+    using Format = Block<type>;
+    constexpr Layout layout = layout_of(type);
+    constexpr int block_groups = Format::columns / group_columns;
+    uint8_t* const scales = out + groups_of(columns) * quant_bytes(layout);
+    uint8_t* const supers = scales + groups_of(columns) * scale_bytes(layout);
+    if (rows < panel_rows) {
+        std::memset(out, 0, panel_bytes(layout, columns));
+    }
+    bool finite = true;
+    for (int block = 0; block < columns / Format::columns; ++block) {
+        for (int row = 0; row < rows; ++row) {
+            Group groups[block_groups];
+            Super super{};
+            Format::unpack(data + static_cast<size_t>(row) * row_bytes +
+                               static_cast<size_t>(block) * Format::bytes,
+                           groups, &super);
+            for (int i = 0; i < block_groups; ++i) {
+                const size_t at = static_cast<size_t>(block * block_groups + i);
+                store_quants<layout.bits>(groups[i].words, row, out + at * quant_bytes(layout));
+                finite &= store_scales<layout.scales>(groups[i], row,
+                                                      scales + at * scale_bytes(layout));
+            }
+            if constexpr (super_bytes(layout) > 0) {
+                uint8_t* at = supers + static_cast<size_t>(block) * super_bytes(layout);
+                write_u16(at + 2 * row, super.scale);
+                finite &= finite_f16(super.scale);
+                if constexpr (super_bytes(layout) > 32) {
+                    write_u16(at + 32 + 2 * row, super.minimum);
+                    finite &= finite_f16(super.minimum);
+                }
+            }
+        }
+    }
+    return finite;
+}
+
+using PreparePanel = bool (*)(const uint8_t*, size_t, int, int, uint8_t*);
+
+struct Format {
+    int block_columns;
+    int block_bytes;
+    PreparePanel prepare;
+};
+
+template <Type type>
+constexpr Format format_of() {
+    return {Block<type>::columns, Block<type>::bytes, prepare_panel<type>};
+}
+
+constexpr Format formats[type_count] = {
+    {1, 4, nullptr},
+    {1, 2, nullptr},
+    {1, 2, nullptr},
+    format_of<Type::Q4_0>(),
+    format_of<Type::Q4_1>(),
+    format_of<Type::Q5_0>(),
+    format_of<Type::Q5_1>(),
+    format_of<Type::Q8_0>(),
+    format_of<Type::Q4_K>(),
+    format_of<Type::Q5_K>(),
+    format_of<Type::Q6_K>(),
+};
+
+const Format& format(Type type) { return formats[static_cast<int>(type)]; }
+
+// Whether all floats are finite: none has an exponent of ones.
+bool floats_finite(Type type, const uint8_t* data, size_t bytes) {
+    uint32_t bad = 0;
+    if (type == Type::F32) {
+        for (size_t i = 0; i + 4 <= bytes; i += 4) {
+            bad |= static_cast<uint32_t>((read_u32(data + i) & 0x7f800000u) == 0x7f800000u);
+        }
+    } else {
+        const uint32_t exponent = type == Type::F16 ? 0x7c00u : 0x7f80u;
+        for (size_t i = 0; i + 2 <= bytes; i += 2) {
+            bad |= static_cast<uint32_t>((read_u16(data + i) & exponent) == exponent);
+        }
+    }
+    return bad == 0;
+}
+
+}  // namespace
+
+Type type_named(const std::string& name) {
+    for (int i = 0; i < type_count; ++i) {
+        if (name == names[i]) {
+            return static_cast<Type>(i);
+        }
+    }
+    throw std::invalid_argument("no kernels for the type " + name);
+}
+
+const char* name_of(Type type) { return names[static_cast<int>(type)]; }
+
+size_t stored_row_bytes(Type type, int columns) {
+    const Format& form = format(type);
+    if (columns <= 0 || columns % form.block_columns != 0) {
+        throw std::invalid_argument(std::to_string(columns) + " columns are not whole blocks of " +
+                                    std::to_string(form.block_columns) + " (" + name_of(type) + ")");
+    }
+    return static_cast<size_t>(columns / form.block_columns) * static_cast<size_t>(form.block_bytes);
+}
+
+Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t bytes,
+               ThreadPool& pool, bool release)
+    : type_(type), rows_(rows), columns_(columns) {
+    // Within these limits no product below overflows.
+    if (rows <= 0 || rows > (1 << 24) || columns > (1 << 24)) {
+        throw std::invalid_argument("a matrix of " + std::to_string(rows) + " x " +
+                                    std::to_string(columns) + " is out of range");
+    }
+    const size_t row_bytes = stored_row_bytes(type, columns);
+    if (bytes != row_bytes * static_cast<size_t>(rows)) {
+        throw std::invalid_argument("a " + std::string(name_of(type)) + " matrix of " +
+                                    std::to_string(rows) + " x " + std::to_string(columns) +
+                                    " has " + std::to_string(row_bytes * static_cast<size_t>(rows)) +
+                                    " bytes, not " + std::to_string(bytes));
+    }
+    if (is_prepared(type)) {
+        stride_ = panel_bytes(layout_of(type), columns);
+        prepared_ = Memory(stride_ * static_cast<size_t>(panels()));
+        bytes_ = prepared_.size();
+    } else {
+        stride_ = row_bytes;
+        stored_ = data;
+        bytes_ = bytes;
+    }
+    // A few hundred KiB at a time: even work for the threads, and few calls to let go of pages.
+    const size_t per_panel = row_bytes * panel_rows;
+    const int step = static_cast<int>(std::max<size_t>(1, (size_t{512} << 10) / per_panel));
+    std::atomic<bool> finite{true};
+    Counter counter;
+    pool.run([&](int) {
+        int first = 0;
+        int last = 0;
+        while (counter.take(panels(), step, &first, &last)) {
+            const int end = std::min(last * panel_rows, rows_);
+            const uint8_t* begin = data + static_cast<size_t>(first * panel_rows) * row_bytes;
+            const size_t size = static_cast<size_t>(end - first * panel_rows) * row_bytes;
+            bool good = true;
+            if (is_prepared(type_)) {
+                for (int panel = first; panel < last; ++panel) {
+                    good &= format(type_).prepare(
+                        data + static_cast<size_t>(panel * panel_rows) * row_bytes, row_bytes,
+                        rows_in(panel), columns_,
+                        prepared_.data() + static_cast<size_t>(panel) * stride_);
+                }
+            } else {
+                good = floats_finite(type_, begin, size);
+            }
+            if (release) {
+                release_pages(begin, size);
+            }
+            if (!good) {
+                finite = false;
+            }
+        }
+    });
+    if (!finite) {
+        throw std::invalid_argument("holds numbers that are not finite");
+    }
+}
+
+Panel Matrix::panel(int index) const {
+    const Layout layout = layout_of(type_);
+    const uint8_t* begin = prepared_.data() + static_cast<size_t>(index) * stride_;
+    const uint8_t* scales = begin + groups_of(columns_) * quant_bytes(layout);
+    return {begin, scales, scales + groups_of(columns_) * scale_bytes(layout),
+            columns_ / group_columns};
+}
+
+const uint8_t* Matrix::stored_rows(int panel) const {
+    return stored_ + static_cast<size_t>(panel) * panel_rows * stride_;
+}
+
+void Matrix::row(int index, float* out) const {
+    if (!is_prepared(type_)) {
+        const uint8_t* at = stored_ + static_cast<size_t>(index) * stride_;
+        for (int column = 0; column < columns_; ++column) {
+            out[column] = type_ == Type::F32   ? float_from_bits(read_u32(at + 4 * column))
+                          : type_ == Type::F16 ? float_from_f16(read_u16(at + 2 * column))
+                                               : float_from_bf16(read_u16(at + 2 * column));
+        }
+        return;
+    }
+    const Layout layout = layout_of(type_);
+    const Panel from = panel(index / panel_rows);
+    const int row = index % panel_rows;
+    for (int group = 0; group < from.groups; ++group) {
+        const uint8_t* quants = from.quants + static_cast<size_t>(group) * quant_bytes(layout);
+        for (int half = 0; half < 2; ++half) {
+            const Affine affine = affine_at(layout, from, group, row, half);
+            for (int column = 16 * half; column < 16 * half + 16; ++column) {
+                const int quant = quant_at(layout.bits, quants, row, column);
+                out[group * group_columns + column] =
+                    affine.scale * static_cast<float>(quant) + affine.minimum;
+            }
+        }
+    }
+}
+
+}  // namespace pocketlm

@@ -1,0 +1,206 @@
+#include "pool.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace pocketlm {
+namespace {
+
+// How long an idle worker spins before it sleeps: longer than sampling a token takes.
+constexpr auto spin_time = std::chrono::microseconds(300);
+
+inline void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+#if defined(__linux__)
+std::vector<int> allowed_processors() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    std::vector<int> processors;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        for (int i = 0; i < CPU_SETSIZE; ++i) {
+            if (CPU_ISSET(i, &set)) {
+                processors.push_back(i);
+            }
+        }
+    }
+    return processors;
+}
+
+// Processors a control group (version 2) may use at once, rounded up; 0 where there is no limit.
+int quota() {
+    std::ifstream file("/sys/fs/cgroup/cpu.max");
+    std::string limit;
+    double period = 0.0;
+    if (!(file >> limit >> period) || limit == "max" || period <= 0.0) {
+        return 0;
+    }
+    std::istringstream number(limit);
+    double time = 0.0;
+    number >> time;
+    return static_cast<int>((time + period - 1.0) / period);
+}
+#endif
+
+}  // namespace
+
+std::vector<const Kernels*> available_kernels() {
+    std::vector<const Kernels*> tables{&portable_kernels};
+#if defined(__x86_64__) || defined(_M_X64)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("f16c")) {
+        tables.push_back(&avx2_kernels);
+    }
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vnni")) {
+        tables.push_back(&avx512_kernels);
+    }
+#elif defined(__aarch64__)
+#if defined(__linux__)
+    if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) {
+        tables.push_back(&neon_kernels);
+    }
+#else
+    tables.push_back(&neon_kernels);
+#endif
+#endif
+    return tables;
+}
+
+int default_threads() {
+#if defined(__linux__)
+    // Two processors that share a core are named by the same list of siblings.
+    std::set<std::string> cores;
+    for (int processor : allowed_processors()) {
+        std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(processor) +
+                           "/topology/thread_siblings_list");
+        std::string siblings;
+        cores.insert(std::getline(file, siblings) ? siblings : std::to_string(processor));
+    }
+    int count = static_cast<int>(cores.size());
+    if (const int limit = quota(); limit > 0) {
+        count = std::min(count, limit);
+    }
+    return std::max(count, 1);
+#else
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+#endif
+}
+
+ThreadPool::ThreadPool(int threads, const std::string& instruction_set) : threads_(threads) {
+    if (threads < 1 || threads > 1024) {
+        throw std::invalid_argument("threads must be 1 to 1024, not " + std::to_string(threads));
+    }
+    const std::vector<const Kernels*> tables = available_kernels();
+    kernels_ = tables.back();
+    if (!instruction_set.empty()) {
+        const auto found = std::find_if(tables.begin(), tables.end(), [&](const Kernels* table) {
+            return instruction_set == table->name;
+        });
+        if (found == tables.end()) {
+            throw std::invalid_argument("this processor has no kernels for " + instruction_set);
+        }
+        kernels_ = *found;
+    }
+    for (int thread = 1; thread < threads; ++thread) {
+        workers_.emplace_back([this, thread] { serve(thread); });
+    }
+}
+
+ThreadPool::~ThreadPool() {
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        stopping_ = true;
+        generation_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) {
+        worker.join();
+    }
+}
+
+void ThreadPool::run(const std::function<void(int)>& work) {
+    const std::lock_guard<std::mutex> caller(callers_);
+    if (threads_ > 1) {
+        work_ = &work;
+        unfinished_.store(threads_ - 1, std::memory_order_relaxed);
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            generation_.fetch_add(1, std::memory_order_release);
+        }
+        wake_.notify_all();
+    }
+    work(0);
+    for (int spins = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spins) {
+        pause();
+        if (spins > 10000) {
+            std::this_thread::yield();
+        }
+    }
+}
+
+void ThreadPool::serve(int thread) {
+    unsigned seen = 0;
+    for (;;) {
+        const auto start = std::chrono::steady_clock::now();
+        while (generation_.load(std::memory_order_acquire) == seen) {
+            for (int i = 0; i < 32; ++i) {
+                pause();
+            }
+            if (std::chrono::steady_clock::now() - start > spin_time) {
+                std::unique_lock<std::mutex> lock(mutex_);
+                wake_.wait(lock, [&] { return generation_.load() != seen; });
+            }
+        }
+        // The caller waits for every worker before it starts another generation.
+        ++seen;
+        if (stopping_) {
+            return;
+        }
+        (*work_)(thread);
+        unfinished_.fetch_sub(1, std::memory_order_release);
+    }
+}
+
+void ThreadPool::barrier() {
+    if (threads_ == 1) {
+        return;
+    }
+    const unsigned phase = phase_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+        arrived_.store(0, std::memory_order_relaxed);
+        phase_.fetch_add(1, std::memory_order_release);
+        return;
+    }
+    for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
+        pause();
+        // Another program may hold the core that a late thread needs.
+        if (spins > 10000) {
+            std::this_thread::yield();
+        }
+    }
+}
+
+}  // namespace pocketlm
