@@ -208,7 +208,7 @@ class Tokenizer:
     def _encode(self, text: str) -> list[int]:
         try:
             encoding = self._library.encode(text, add_special_tokens=False)
-        except UnicodeEncodeError:  # half of a surrogate pair is no character
+        except (TypeError, UnicodeEncodeError):  # half of a surrogate pair is no character
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             encoding = self._library.encode(text, add_special_tokens=False)
         ids: list[int] = encoding.ids
@@ -280,9 +280,14 @@ def _library(vocabulary: Vocabulary) -> "tokenizers.Tokenizer":
     ids = {
         token: id
         for id, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.kinds, strict=True))
-        if kind not in left_out or id == vocabulary.unk_id
+        if kind not in left_out
     }
-    unknown = None if vocabulary.unk_id is None else vocabulary.tokens[vocabulary.unk_id]
+    unknown = None
+    # Byte-level BPE has a token for each byte; what a vocabulary lacks, the originals leave out.
+    # Their "unknown" token is often <|endoftext|>, which no text may become.
+    if vocabulary.unk_id is not None and not vocabulary.byte_level:
+        unknown = vocabulary.tokens[vocabulary.unk_id]
+        ids[unknown] = vocabulary.unk_id
     shell: dict[str, Any] = {
         "version": "1.0",
         "added_tokens": [],

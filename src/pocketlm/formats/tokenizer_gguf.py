@@ -100,7 +100,7 @@ def _kinds(metadata: Mapping[str, Any], count: int) -> list[int]:
     kinds = _numbers(metadata, "token_type", count)
     if not all(type(kind) is int for kind in kinds):
         raise ModelFileError("tokenizer.ggml.token_type does not hold integers")
-    return kinds
+    return list(kinds)  # ours: the check of the vocabulary sharpens them
 
 
 def _texts(metadata: Mapping[str, Any], key: str) -> list[str]:

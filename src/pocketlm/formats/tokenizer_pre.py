@@ -96,6 +96,15 @@ _BY_NAME = {
 }
 
 
+#: Every pattern that a tokenizer of this module splits by; they are known to take linear time.
+KNOWN_PATTERNS = frozenset(
+    part["pattern"]["Regex"]
+    for known in _BY_NAME.values()
+    for part in known.pre_tokenizer.get("pretokenizers", ())
+    if part["type"] == "Split"
+)
+
+
 def pre_tokenizer(name: str) -> PreTokenizer:
     """The pre-tokenizer that GGUF calls `name`; raises UnsupportedError for an unknown one."""
     found = _BY_NAME.get(name)

@@ -18,7 +18,7 @@ MAX_SPELLING = 1 << 12
 
 SPACE = "▁"  # how SentencePiece spells a space
 
-_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 # What added tokens look like that steer a model, flagged special or not: <|end|>, </s>, [INST].
 _CONTROL = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|<｜[^<>]+｜>")
 # Spellings that converters give to the rows by which a matrix is larger than its vocabulary.
@@ -76,7 +76,10 @@ class Vocabulary:
     raw: frozenset[int] = frozenset()
 
     def check(self) -> None:
-        """Find the padding and control tokens by spelling; raise ModelFileError for a bad token."""
+        """Find the padding and control tokens by spelling, and take their merges out.
+
+        Raises ModelFileError for a token, id or number of tokens that cannot be.
+        """
         tokens, kinds = self.tokens, self.kinds
         check_size(len(tokens), sum(map(len, tokens)))
         if len(kinds) != len(tokens):
@@ -99,6 +102,16 @@ class Vocabulary:
                 raise ModelFileError(
                     f"the {name} token is id {id}, and the vocabulary ends at {len(tokens) - 1}"
                 )
+        apart = {
+            token
+            for token, kind in zip(tokens, kinds, strict=True)
+            if kind in (Kind.CONTROL, Kind.UNUSED)
+        }
+        self.merges = [
+            (left, right)
+            for left, right in self.merges
+            if left + right not in apart and left not in apart and right not in apart
+        ]
 
     def _kind(self, id: int, token: str, kind: int) -> Kind:
         if not Kind.NORMAL <= kind <= Kind.BYTE:
@@ -109,7 +122,7 @@ class Vocabulary:
             raise ModelFileError(f"token {id} is {len(token)} characters long")
         if kind == Kind.UNKNOWN or (kind == Kind.USER_DEFINED and _CONTROL.fullmatch(token)):
             return Kind.CONTROL
-        if kind == Kind.BYTE and not _BYTE.fullmatch(token):
+        if kind == Kind.BYTE and not BYTE_TOKEN.fullmatch(token):
             raise ModelFileError(f"token {id} is of the byte type, and is spelled {token[:40]!r}")
         return Kind(kind)
 
@@ -125,7 +138,7 @@ def check_size(tokens: int, characters: int = 0) -> None:
 
 def byte_value(spelling: str) -> int:
     """The byte that a token of the byte type stands for."""
-    match = _BYTE.fullmatch(spelling)
+    match = BYTE_TOKEN.fullmatch(spelling)
     if match is None:
         raise ModelFileError(f"{spelling[:40]!r} is not the spelling of a byte token")
     return int(match[1], 16)
