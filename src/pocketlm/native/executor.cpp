@@ -67,7 +67,7 @@ void Executor::embed(int output, std::shared_ptr<const Matrix> weight) {
     operation.output = output;
     operation.weights.push_back(std::move(weight));
     operations_.push_back(std::move(operation));
-    counters_.emplace_back();
+    phases_.emplace_back();
 }
 
 void Executor::project(int input, int output, std::vector<std::shared_ptr<const Matrix>> weights,
@@ -90,7 +90,7 @@ void Executor::project(int input, int output, std::vector<std::shared_ptr<const 
                     biases[i].size() == static_cast<size_t>(weights[i]->rows()),
                 "a bias is not as long as its weight has rows");
         rows += weights[i]->rows();
-        (is_prepared(weights[i]->type()) ? operation.quantised : operation.floats) = true;
+        operation.quantised |= is_prepared(weights[i]->type());
     }
     if (gate) {
         require(weights.size() == 2 && weights[0]->rows() == weights[1]->rows(),
@@ -108,7 +108,7 @@ void Executor::project(int input, int output, std::vector<std::shared_ptr<const 
     operation.gate = gate;
     operation.add = add;
     operations_.push_back(std::move(operation));
-    counters_.emplace_back();
+    phases_.emplace_back();
 }
 
 void Executor::attend(int input, int output, int layer) {
@@ -128,7 +128,7 @@ void Executor::attend(int input, int output, int layer) {
     operation.output = output;
     operation.layer = layer;
     operations_.push_back(std::move(operation));
-    counters_.emplace_back();
+    phases_.emplace_back();
 }
 
 void Executor::pick(int input, int output) {
@@ -144,7 +144,7 @@ void Executor::pick(int input, int output) {
     operation.input = input;
     operation.output = output;
     operations_.push_back(std::move(operation));
-    counters_.emplace_back();
+    phases_.emplace_back();
 }
 
 int Executor::output_width() const {
@@ -154,7 +154,7 @@ int Executor::output_width() const {
 }
 
 float* Executor::row_of(int buffer, int row) {
-    float* base = buffer == operations_.back().output ? out_
+    float* base = buffer == operations_.back().output ? step_.out
                                                        : buffers_[static_cast<size_t>(buffer)].data();
     return base + static_cast<size_t>(row) * static_cast<size_t>(width(buffer));
 }
@@ -192,7 +192,8 @@ void Executor::check(const int32_t* tokens, int count, const std::vector<Segment
 }
 
 // Everything that allocates, before the threads start.
-void Executor::plan(int count, const std::vector<Segment>& segments) {
+void Executor::plan(const std::vector<Segment>& segments) {
+    const int count = step_.count;
     const size_t rows = static_cast<size_t>(count);
     for (size_t i = 0; i < buffers_.size(); ++i) {
         if (static_cast<int>(i) != operations_.back().output) {
@@ -211,6 +212,7 @@ void Executor::plan(int count, const std::vector<Segment>& segments) {
         grow(inputs_[i].normalised, static_cast<size_t>(held) * static_cast<size_t>(widest));
     }
     tiles_ = tile_rows(count, pool_->kernels().tile);
+    picked_tiles_ = tile_rows(step_.pick_count, pool_->kernels().tile);
     grow(cosines_, rows * static_cast<size_t>(rotary_half_));
     grow(sines_, rows * static_cast<size_t>(rotary_half_));
     segment_of_.clear();
@@ -228,6 +230,49 @@ void Executor::plan(int count, const std::vector<Segment>& segments) {
             positions_.push_back(segment.position + i);
         }
     }
+    rope_phase_.reset(count, 16);
+    for (size_t i = 0; i < operations_.size(); ++i) {
+        plan_phases(operations_[i], phases_[i]);
+    }
+}
+
+void Executor::plan_phases(const Operation& operation, Phases& phases) const {
+    const int threads = pool_->threads();
+    const int rows = rows_of(operation);
+    switch (operation.kind) {
+        case Kind::Embed:
+            phases.work.reset(rows, 4);
+            break;
+        case Kind::Pick:
+            phases.work.reset(step_.pick_count, 16);
+            break;
+        case Kind::Attend: {
+            const int items = rows * (shape_.heads + shape_.kv_heads);
+            const int tasks =
+                static_cast<int>(query_tiles_.size()) * (shape_.heads / heads_together());
+            phases.ready.reset(items, std::max(1, items / (4 * threads)));
+            phases.work.reset(tasks, 1);
+            break;
+        }
+        case Kind::Project: {
+            // One row is made ready by each thread for itself: quicker than waiting for another.
+            phases.ready.reset(rows == 1 ? 0 : static_cast<int>(tiles_of(operation).size()), 1);
+            int panels = 0;
+            size_t bytes = 0;
+            for (const std::shared_ptr<const Matrix>& weight : operation.weights) {
+                panels += weight->panels();
+                bytes += weight->bytes();
+            }
+            const int fits = static_cast<int>(task_bytes * static_cast<size_t>(panels) / bytes);
+            if (operation.gate) {
+                panels /= 2;
+            }
+            const int even = panels / (8 * threads);
+            phases.work.reset(rows == 0 ? 0 : panels,
+                              std::max(1, rows == 1 ? even : std::min(even, fits)));
+            break;
+        }
+    }
 }
 
 void Executor::run(const int32_t* tokens, int count, const std::vector<Segment>& segments,
@@ -238,54 +283,37 @@ void Executor::run(const int32_t* tokens, int count, const std::vector<Segment>&
         return;
     }
     const std::lock_guard<std::mutex> lock(running_);
-    plan(count, segments);
-    picked_tiles_ = tile_rows(pick_count, pool_->kernels().tile);
-    out_ = out;
-    for (Counter& counter : counters_) {
-        counter.reset();
-    }
-    const Step step{tokens, count, picks, pick_count};
-    pool_->run([&](int thread) { run_operations(step, thread); });
+    step_ = {tokens, count, picks, pick_count, out};
+    plan(segments);
+    pool_->run([&](int thread) { run_operations(thread); });
 }
 
-void Executor::run_operations(const Step& step, int thread) {
-    run_rope(step, thread);
+void Executor::run_operations(int thread) {
+    run_phase(rope_phase_, [&](int first, int last) { run_rope(first, last); });
     for (size_t i = 0; i < operations_.size(); ++i) {
         const Operation& operation = operations_[i];
         switch (operation.kind) {
             case Kind::Embed:
-                run_embed(operation, step, thread);
+                run_embed(operation, phases_[i]);
                 break;
             case Kind::Project:
-                run_project(operation, operation.picked ? step.pick_count : step.count, thread,
-                            counters_[i]);
+                run_project(operation, phases_[i], thread);
                 break;
             case Kind::Attend:
-                run_attend(operation, step.count, thread, counters_[i]);
+                run_attend(operation, phases_[i], thread);
                 break;
             case Kind::Pick:
-                run_pick(operation, step, thread);
+                run_pick(operation, phases_[i]);
                 break;
         }
-        pool_->barrier();
     }
 }
 
-void Executor::share(int count, int thread, int* begin, int* end) const {
-    const long long threads = pool_->threads();
-    *begin = static_cast<int>(count * static_cast<long long>(thread) / threads);
-    *end = static_cast<int>(count * (thread + 1LL) / threads);
-}
-
 // The angle is a product of float32 numbers, as the reference computes it.
-void Executor::run_rope(const Step& step, int thread) {
-    int begin = 0;
-    int end = 0;
-    share(step.count, thread, &begin, &end);
-    for (int row = begin; row < end; ++row) {
-        const std::vector<float>& frequencies =
-            rope_.inverse_frequencies[static_cast<size_t>(
-                segment_of_[static_cast<size_t>(row)]->rope_set)];
+void Executor::run_rope(int first, int last) {
+    for (int row = first; row < last; ++row) {
+        const size_t set = static_cast<size_t>(segment_of_[static_cast<size_t>(row)]->rope_set);
+        const std::vector<float>& frequencies = rope_.inverse_frequencies[set];
         const float position = static_cast<float>(positions_[static_cast<size_t>(row)]);
         for (int i = 0; i < rotary_half_; ++i) {
             const float angle = position * frequencies[static_cast<size_t>(i)];
@@ -296,81 +324,66 @@ void Executor::run_rope(const Step& step, int thread) {
     }
 }
 
-void Executor::run_embed(const Operation& operation, const Step& step, int thread) {
-    int begin = 0;
-    int end = 0;
-    share(step.count, thread, &begin, &end);
-    for (int row = begin; row < end; ++row) {
-        operation.weights[0]->row(step.tokens[row], row_of(operation.output, row));
-    }
-}
-
-void Executor::run_pick(const Operation& operation, const Step& step, int thread) {
-    int begin = 0;
-    int end = 0;
-    share(step.pick_count, thread, &begin, &end);
-    for (int row = begin; row < end; ++row) {
-        const float* from = row_of(operation.input, step.picks[row]);
-        std::copy_n(from, width(operation.output), row_of(operation.output, row));
-    }
-}
-
-void Executor::run_project(const Operation& operation, int rows, int thread, Counter& counter) {
-    if (rows == 0) {
-        return;
-    }
-    const std::vector<RowTile>& tiles = operation.picked ? picked_tiles_ : tiles_;
-    // One row is prepared by each thread for itself, which is quicker than waiting for another.
-    Inputs& inputs = inputs_[rows == 1 ? static_cast<size_t>(1 + thread) : 0];
-    if (rows == 1) {
-        prepare_tile(operation, tiles[0], inputs);
-    } else {
-        int begin = 0;
-        int end = 0;
-        share(static_cast<int>(tiles.size()), thread, &begin, &end);
-        for (int tile = begin; tile < end; ++tile) {
-            prepare_tile(operation, tiles[static_cast<size_t>(tile)], inputs);
+void Executor::run_embed(const Operation& operation, Phases& phases) {
+    run_phase(phases.work, [&](int first, int last) {
+        for (int row = first; row < last; ++row) {
+            operation.weights[0]->row(step_.tokens[row], row_of(operation.output, row));
         }
-        pool_->barrier();
-    }
+    });
+}
 
+void Executor::run_pick(const Operation& operation, Phases& phases) {
+    run_phase(phases.work, [&](int first, int last) {
+        for (int row = first; row < last; ++row) {
+            const float* from = row_of(operation.input, step_.picks[row]);
+            std::copy_n(from, width(operation.output), row_of(operation.output, row));
+        }
+    });
+}
+
+void Executor::run_project(const Operation& operation, Phases& phases, int thread) {
+    const std::vector<RowTile>& tiles = tiles_of(operation);
+    run_phase(phases.ready, [&](int first, int last) {
+        for (int tile = first; tile < last; ++tile) {
+            prepare_tile(operation, tiles[static_cast<size_t>(tile)], inputs_[0]);
+        }
+    });
+    const bool alone = rows_of(operation) == 1;
+    Inputs& inputs = inputs_[alone ? static_cast<size_t>(1 + thread) : 0];
+    bool ready = !alone;
+    run_phase(phases.work, [&](int first, int last) {
+        if (!ready) {
+            // Not before there is a task: until that is done, nobody overwrites the input.
+            prepare_tile(operation, tiles[0], inputs);
+            ready = true;
+        }
+        project_panels(operation, first, last, inputs);
+    });
+}
+
+// The panels first … last - 1 of the weights' rows, joined, times all rows.
+void Executor::project_panels(const Operation& operation, int first, int last,
+                              const Inputs& inputs) {
     const size_t weight_count = operation.gate ? 1 : operation.weights.size();
-    int panels = 0;
-    size_t bytes = 0;
-    for (const std::shared_ptr<const Matrix>& weight : operation.weights) {
-        panels += weight->panels();
-        bytes += weight->bytes();
-    }
-    if (operation.gate) {
-        panels /= 2;
-    }
-    const int even = panels / (8 * pool_->threads());
-    const int fits = static_cast<int>(task_bytes * static_cast<size_t>(panels) / bytes);
-    const int step = std::max(1, rows == 1 ? even : std::min(even, fits));
     float values[largest_tile * panel_rows];
     float up[largest_tile * panel_rows];
-    int first = 0;
-    int last = 0;
-    while (counter.take(panels, step, &first, &last)) {
-        for (const RowTile& tile : tiles) {
-            int base = 0;    // the first panel of the weight
-            int column = 0;  // and where its rows begin in the output
-            for (size_t i = 0; i < weight_count; ++i) {
-                const Matrix& weight = *operation.weights[i];
-                const int begin = std::max(first - base, 0);
-                const int end = std::min(last - base, weight.panels());
-                for (int panel = begin; panel < end; ++panel) {
-                    multiply_tile(operation, i, panel, tile, inputs, values);
-                    if (operation.gate) {
-                        multiply_tile(operation, 1, panel, tile, inputs, up);
-                        pool_->kernels().gate(values, up, tile.size * panel_rows, values);
-                    }
-                    write_panel(operation, column + panel * panel_rows, weight.rows_in(panel), tile,
-                                values);
+    for (const RowTile& tile : tiles_of(operation)) {
+        int base = 0;    // the first panel of the weight
+        int column = 0;  // and where its rows begin in the output
+        for (size_t i = 0; i < weight_count; ++i) {
+            const Matrix& weight = *operation.weights[i];
+            const int end = std::min(last - base, weight.panels());
+            for (int panel = std::max(first - base, 0); panel < end; ++panel) {
+                multiply_tile(operation, i, panel, tile, inputs, values);
+                if (operation.gate) {
+                    multiply_tile(operation, 1, panel, tile, inputs, up);
+                    pool_->kernels().gate(values, up, tile.size * panel_rows, values);
                 }
-                base += weight.panels();
-                column += weight.rows();
+                write_panel(operation, column + panel * panel_rows, weight.rows_in(panel), tile,
+                            values);
             }
+            base += weight.panels();
+            column += weight.rows();
         }
     }
 }
@@ -439,58 +452,62 @@ void Executor::rotate(float* head, const float* cosines, const float* sines) con
     }
 }
 
-void Executor::run_attend(const Operation& operation, int rows, int thread, Counter& counter) {
-    const int head_dim = shape_.head_dim;
-    const Kernels& kernels = pool_->kernels();
-
-    // Turn queries and keys, and put keys and values into the cache.
-    const int heads = shape_.heads + shape_.kv_heads;
-    int begin = 0;
-    int end = 0;
-    share(rows * heads, thread, &begin, &end);
-    for (int item = begin; item < end; ++item) {
-        const int row = item / heads;
-        const int head = item % heads;
-        float* const input = row_of(operation.input, row) + head * head_dim;
-        const size_t angles = static_cast<size_t>(row * rotary_half_);
-        rotate(input, cosines_.data() + angles, sines_.data() + angles);
-        if (head >= shape_.heads) {
-            const int position = positions_[static_cast<size_t>(row)];
-            cache_->store(
-                segment_of_[static_cast<size_t>(row)]->blocks[position / block_positions],
-                operation.layer, head - shape_.heads, position % block_positions, input,
-                input + shape_.kv_heads * head_dim, kernels);
-        }
-    }
-    pool_->barrier();
-
-    // Heads that share keys are attended together, unless that leaves threads without work.
+// Heads that share keys go together, unless that leaves threads without work.
+int Executor::heads_together() const {
     const int group = shape_.heads / shape_.kv_heads;
-    const int tiles = static_cast<int>(query_tiles_.size());
-    const bool together = group <= attention_rows && tiles * shape_.kv_heads >= 4 * pool_->threads();
-    const int task_heads = together ? group : 1;
-    const int head_tasks = shape_.heads / task_heads;
-    int first = 0;
-    int last = 0;
-    while (counter.take(tiles * head_tasks, 1, &first, &last)) {
-        // The last positions see most: they go first, so that threads end together.
-        const QueryTile& tile = query_tiles_[static_cast<size_t>(tiles - 1 - first / head_tasks)];
-        const int head = first % head_tasks * task_heads;
-        Query queries[attention_rows];
-        int count = 0;
-        for (int i = 0; i < tile.count; ++i) {
-            const int position = tile.position + i;
-            const int oldest =
-                shape_.window == 0 ? 0 : std::max(0, position - shape_.window + 1);
-            for (int h = head; h < head + task_heads; ++h) {
-                queries[count++] = {row_of(operation.input, tile.row + i) + h * head_dim,
-                                    row_of(operation.output, tile.row + i) + h * head_dim, oldest,
-                                    position};
-            }
+    const int tasks = static_cast<int>(query_tiles_.size()) * shape_.kv_heads;
+    return group <= attention_rows && tasks >= 4 * pool_->threads() ? group : 1;
+}
+
+void Executor::run_attend(const Operation& operation, Phases& phases, int thread) {
+    run_phase(phases.ready, [&](int first, int last) {
+        const int heads = shape_.heads + shape_.kv_heads;
+        for (int item = first; item < last; ++item) {
+            turn_and_store(operation, item / heads, item % heads);
         }
-        pocketlm::attend(*cache_, tile.segment->blocks, operation.layer, head / group, queries,
-                         count, shape_.scale, kernels, scratch_[static_cast<size_t>(thread)]);
+    });
+    const int together = heads_together();
+    const int head_tasks = shape_.heads / together;
+    run_phase(phases.work, [&](int first, int last) {
+        for (int task = first; task < last; ++task) {
+            // The last positions see most: they go first, so that threads end together.
+            const size_t tile = query_tiles_.size() - 1 - static_cast<size_t>(task / head_tasks);
+            attend_tile(operation, query_tiles_[tile], task % head_tasks * together, together,
+                        scratch_[static_cast<size_t>(thread)]);
+        }
+    });
+}
+
+// Turn a row's query or key head by its position; a key goes into the cache with its value.
+void Executor::turn_and_store(const Operation& operation, int row, int head) {
+    float* const input = row_of(operation.input, row) + head * shape_.head_dim;
+    const size_t angles = static_cast<size_t>(row * rotary_half_);
+    rotate(input, cosines_.data() + angles, sines_.data() + angles);
+    if (head >= shape_.heads) {
+        const int position = positions_[static_cast<size_t>(row)];
+        const int32_t* blocks = segment_of_[static_cast<size_t>(row)]->blocks;
+        cache_->store(blocks[position / block_positions], operation.layer, head - shape_.heads,
+                      position % block_positions, input,
+                      input + shape_.kv_heads * shape_.head_dim, pool_->kernels());
     }
+}
+
+void Executor::attend_tile(const Operation& operation, const QueryTile& tile, int head, int heads,
+                           AttentionScratch& scratch) {
+    Query queries[attention_rows];
+    int count = 0;
+    for (int i = 0; i < tile.count; ++i) {
+        const int position = tile.position + i;
+        const int oldest = shape_.window == 0 ? 0 : std::max(0, position - shape_.window + 1);
+        for (int h = head; h < head + heads; ++h) {
+            queries[count++] = {row_of(operation.input, tile.row + i) + h * shape_.head_dim,
+                                row_of(operation.output, tile.row + i) + h * shape_.head_dim,
+                                oldest, position};
+        }
+    }
+    pocketlm::attend(*cache_, tile.segment->blocks, operation.layer,
+                     head / (shape_.heads / shape_.kv_heads), queries, count, shape_.scale,
+                     pool_->kernels(), scratch);
 }
 
 }  // namespace pocketlm

@@ -69,6 +69,7 @@ class Executor {
   private:
     enum class Kind { Embed, Project, Attend, Pick };
 
+    // What an operation does in a step goes in two phases: its inputs made ready, then the rest.
     struct Operation {
         Kind kind = Kind::Embed;
         bool picked = false;  // runs on the picked rows alone
@@ -81,7 +82,6 @@ class Executor {
         std::vector<std::vector<float>> biases;
         std::vector<float> norm;
         bool quantised = false;  // some weight is a prepared one
-        bool floats = false;     // some weight is used as stored
     };
 
     // Rows of a projection's input, as its weights read them.
@@ -103,29 +103,46 @@ class Executor {
         int count;
         const int32_t* picks;
         int pick_count;
+        float* out;
+    };
+
+    struct Phases {
+        Phase ready;
+        Phase work;
     };
 
     void check(const int32_t* tokens, int count, const std::vector<Segment>& segments,
                const int32_t* picks, int pick_count) const;
-    void plan(int count, const std::vector<Segment>& segments);
+    void plan(const std::vector<Segment>& segments);
     float* row_of(int buffer, int row);
     int width(int buffer) const { return widths_[static_cast<size_t>(buffer)]; }
 
-    void run_operations(const Step& step, int thread);
-    void run_rope(const Step& step, int thread);
-    void run_embed(const Operation& operation, const Step& step, int thread);
-    void run_project(const Operation& operation, int rows, int thread, Counter& counter);
-    void run_attend(const Operation& operation, int rows, int thread, Counter& counter);
-    void run_pick(const Operation& operation, const Step& step, int thread);
+    void plan_phases(const Operation& operation, Phases& phases) const;
+    void run_operations(int thread);
+    void run_rope(int first, int last);
+    void run_embed(const Operation& operation, Phases& phases);
+    void run_project(const Operation& operation, Phases& phases, int thread);
+    void run_attend(const Operation& operation, Phases& phases, int thread);
+    void run_pick(const Operation& operation, Phases& phases);
 
+    int rows_of(const Operation& operation) const {
+        return operation.picked ? step_.pick_count : step_.count;
+    }
+    const std::vector<RowTile>& tiles_of(const Operation& operation) const {
+        return operation.picked ? picked_tiles_ : tiles_;
+    }
+    void project_panels(const Operation& operation, int first, int last, const Inputs& inputs);
     void prepare_tile(const Operation& operation, const RowTile& tile, Inputs& inputs);
     void multiply_tile(const Operation& operation, size_t weight, int panel, const RowTile& tile,
                        const Inputs& inputs, float* out);
     void write_panel(const Operation& operation, int column, int columns, const RowTile& tile,
                      const float* values);
     void rotate(float* head, const float* cosines, const float* sines) const;
-    // [begin, end) of `count` things for one thread.
-    void share(int count, int thread, int* begin, int* end) const;
+    void turn_and_store(const Operation& operation, int row, int head);
+    void attend_tile(const Operation& operation, const QueryTile& tile, int head, int heads,
+                     AttentionScratch& scratch);
+    // How many heads of one query are attended together.
+    int heads_together() const;
 
     std::shared_ptr<ThreadPool> pool_;
     std::shared_ptr<KVCache> cache_;
@@ -138,11 +155,12 @@ class Executor {
     std::mutex running_;
 
     // What a step works on; kept from step to step.
+    Step step_{};
     std::vector<std::vector<float>> buffers_;
-    float* out_ = nullptr;
-    std::vector<Inputs> inputs_;  // [0] is shared; [1 + thread] is a thread's own
+    std::vector<Inputs> inputs_;  // [0] is shared; [1 + thread] a thread's own, for one row
     std::vector<AttentionScratch> scratch_;
-    std::deque<Counter> counters_;  // one an operation
+    Phase rope_phase_;
+    std::deque<Phases> phases_;  // of each operation
     std::vector<const Segment*> segment_of_;  // of each row
     std::vector<int> positions_;              // of each row
     std::vector<float> cosines_;

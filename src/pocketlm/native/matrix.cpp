@@ -212,11 +212,9 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
     const size_t per_panel = row_bytes * panel_rows;
     const int step = static_cast<int>(std::max<size_t>(1, (size_t{512} << 10) / per_panel));
     std::atomic<bool> finite{true};
-    Counter counter;
+    Phase phase(panels(), step);
     pool.run([&](int) {
-        int first = 0;
-        int last = 0;
-        while (counter.take(panels(), step, &first, &last)) {
+        run_phase(phase, [&](int first, int last) {
             const int end = std::min(last * panel_rows, rows_);
             const uint8_t* begin = data + static_cast<size_t>(first * panel_rows) * row_bytes;
             const size_t size = static_cast<size_t>(end - first * panel_rows) * row_bytes;
@@ -237,7 +235,7 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
             if (!good) {
                 finite = false;
             }
-        }
+        });
     });
     if (!finite) {
         throw std::invalid_argument("holds numbers that are not finite");

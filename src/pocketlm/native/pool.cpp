@@ -33,6 +33,17 @@ inline void pause() {
 #endif
 }
 
+// Wait for something that happens very soon, or, when the system is busy, after others had the core.
+template <typename Condition>
+void spin(const Condition& happened) {
+    for (int spins = 0; !happened(); ++spins) {
+        pause();
+        if (spins > 2000) {
+            std::this_thread::yield();
+        }
+    }
+}
+
 #if defined(__linux__)
 std::vector<int> allowed_processors() {
     cpu_set_t set;
@@ -143,27 +154,25 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run(const std::function<void(int)>& work) {
     const std::lock_guard<std::mutex> caller(callers_);
-    if (threads_ > 1) {
-        work_ = &work;
-        unfinished_.store(threads_ - 1, std::memory_order_relaxed);
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            generation_.fetch_add(1, std::memory_order_release);
-        }
-        wake_.notify_all();
+    if (threads_ == 1) {
+        work(0);
+        return;
     }
+    work_ = &work;
+    door_.store(1, std::memory_order_release);
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        generation_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
     work(0);
-    for (int spins = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spins) {
-        pause();
-        if (spins > 10000) {
-            std::this_thread::yield();
-        }
-    }
+    door_.fetch_sub(1, std::memory_order_acq_rel);
+    spin([&] { return door_.load(std::memory_order_acquire) == 0; });
 }
 
 void ThreadPool::serve(int thread) {
     unsigned seen = 0;
-    for (;;) {
+    while (!stopping_) {
         const auto start = std::chrono::steady_clock::now();
         while (generation_.load(std::memory_order_acquire) == seen) {
             for (int i = 0; i < 32; ++i) {
@@ -174,33 +183,37 @@ void ThreadPool::serve(int thread) {
                 wake_.wait(lock, [&] { return generation_.load() != seen; });
             }
         }
-        // The caller waits for every worker before it starts another generation.
-        ++seen;
-        if (stopping_) {
-            return;
+        seen = generation_.load(std::memory_order_acquire);
+        int state = door_.load(std::memory_order_acquire);
+        while ((state & 1) != 0 &&
+               !door_.compare_exchange_weak(state, state + 2, std::memory_order_acq_rel)) {
         }
-        (*work_)(thread);
-        unfinished_.fetch_sub(1, std::memory_order_release);
+        if ((state & 1) != 0) {
+            (*work_)(thread);
+            door_.fetch_sub(2, std::memory_order_release);
+        }
     }
 }
 
-void ThreadPool::barrier() {
-    if (threads_ == 1) {
-        return;
+void Phase::reset(int count, int step) {
+    count_ = count;
+    step_ = step;
+    next_.store(0, std::memory_order_relaxed);
+    finished_.store(0, std::memory_order_relaxed);
+}
+
+bool Phase::take(int* first, int* last) {
+    // Asking again after the end must not run the counter over.
+    if (next_.load(std::memory_order_relaxed) >= count_) {
+        return false;
     }
-    const unsigned phase = phase_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
-        arrived_.store(0, std::memory_order_relaxed);
-        phase_.fetch_add(1, std::memory_order_release);
-        return;
-    }
-    for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
-        pause();
-        // Another program may hold the core that a late thread needs.
-        if (spins > 10000) {
-            std::this_thread::yield();
-        }
-    }
+    *first = next_.fetch_add(step_, std::memory_order_relaxed);
+    *last = *first + step_ < count_ ? *first + step_ : count_;
+    return *first < count_;
+}
+
+void Phase::wait() const {
+    spin([&] { return finished_.load(std::memory_order_acquire) == count_; });
 }
 
 }  // namespace pocketlm

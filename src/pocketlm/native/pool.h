@@ -1,4 +1,4 @@
-// Threads that share one piece of work at a time, and the barrier between its parts.
+// Threads that share one piece of work at a time, and the phases that it is made of.
 #pragma once
 
 #include <atomic>
@@ -30,12 +30,10 @@ class ThreadPool {
     int threads() const { return threads_; }
     const Kernels& kernels() const { return *kernels_; }
 
-    // Call work(thread) on every thread, the caller's being thread 0, and wait for all. The work must
-    // not throw. One call at a time: callers queue.
+    // Call work(0) here and work(thread) on every other thread that arrives before it returns, and
+    // wait for those that did. The work must not throw, and must get done whoever arrives: it shares
+    // itself out by a Phase. One call at a time: callers queue.
     void run(const std::function<void(int)>& work);
-
-    // Within run: wait until all threads are here. What they wrote before is seen by all after.
-    void barrier();
 
   private:
     void serve(int thread);
@@ -47,29 +45,52 @@ class ThreadPool {
 
     // A new generation is new work. Workers spin for it briefly, then sleep.
     std::atomic<unsigned> generation_{0};
-    std::atomic<int> unfinished_{0};
     std::atomic<bool> stopping_{false};
-    const std::function<void(int)>* work_ = nullptr;
     std::mutex mutex_;
     std::condition_variable wake_;
 
-    alignas(64) std::atomic<int> arrived_{0};
-    alignas(64) std::atomic<unsigned> phase_{0};
+    // Twice the workers inside, plus one while others may enter.
+    alignas(64) std::atomic<int> door_{0};
+    const std::function<void(int)>* work_ = nullptr;
 };
 
-// Hands out the numbers 0 … count-1 in runs of `step`, to whichever thread asks.
-class Counter {
+// A part of some work: the tasks 0 … count-1, taken in runs by whichever thread asks, and done when
+// all are finished. Threads meet at its end, not each other: one that the system holds up elsewhere
+// holds up nobody unless it took a task.
+class Phase {
   public:
-    void reset() { next_.store(0, std::memory_order_relaxed); }
-    // The next run [first, last), or false when none is left.
-    bool take(int count, int step, int* first, int* last) {
-        *first = next_.fetch_add(step, std::memory_order_relaxed);
-        *last = *first + step < count ? *first + step : count;
-        return *first < count;
-    }
+    Phase() = default;
+    Phase(int count, int step) { reset(count, step); }
+
+    // Not while threads use it.
+    void reset(int count, int step);
+
+    // The next run of tasks [first, last); false when none is left.
+    bool take(int* first, int* last);
+
+    // `tasks` that were taken are done.
+    void finish(int tasks) { finished_.fetch_add(tasks, std::memory_order_release); }
+
+    // Until all tasks are done. What was written for them is seen after.
+    void wait() const;
 
   private:
+    int count_ = 0;
+    int step_ = 1;
     alignas(64) std::atomic<int> next_{0};
+    std::atomic<int> finished_{0};
 };
+
+// Call body(first, last) for all runs of a phase that this thread gets, and wait for the others.
+template <typename Body>
+void run_phase(Phase& phase, const Body& body) {
+    int first = 0;
+    int last = 0;
+    while (phase.take(&first, &last)) {
+        body(first, last);
+        phase.finish(last - first);
+    }
+    phase.wait();
+}
 
 }  // namespace pocketlm

@@ -90,12 +90,10 @@ void multiply(ThreadPool& pool, const Matrix& weight, const float* x, int count,
             }
         }
     }
-    Counter counter;
+    Phase phase(weight.panels(), 1);
     pool.run([&](int) {
-        float values[largest_tile * panel_rows];
-        int panel = 0;
-        int end = 0;
-        while (counter.take(weight.panels(), 1, &panel, &end)) {
+        run_phase(phase, [&](int panel, int) {
+            float values[largest_tile * panel_rows];
             for (const RowTile& tile : tiles) {
                 multiply_panel(kernels, weight, panel, tile, quantised,
                                x + static_cast<size_t>(tile.first) * columns, values);
@@ -107,7 +105,7 @@ void multiply(ThreadPool& pool, const Matrix& weight, const float* x, int count,
                                     panel * panel_rows);
                 }
             }
-        }
+        });
     });
 }
 
