@@ -6,6 +6,7 @@ the same way for every format.
 """
 
 import json
+import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,11 +71,13 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def read_bounded(path: Path) -> bytes:
     """Read a small file whole. Raises ModelFileError if it is larger than any real one."""
-    with path.open("rb") as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelFileError("not a regular file")
+    if status.st_size > _MOST_BYTES:
         raise ModelFileError(f"larger than {_MOST_BYTES >> 20} MiB, which no such file is")
-    return data
+    with path.open("rb") as file:
+        return file.read(status.st_size)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -37,30 +37,30 @@ TYPE_NUMBERS = {
     30: "BF16",
 }
 
-_BOOL, _STRING, _ARRAY = 7, 8, 9
-_FLOAT32 = 6
-#: Metadata numbers by the number of their type.
-_NUMBERS: dict[int, np.dtype[Any]] = {
-    0: np.dtype("u1"),
-    1: np.dtype("i1"),
-    2: np.dtype("<u2"),
-    3: np.dtype("<i2"),
-    4: np.dtype("<u4"),
-    5: np.dtype("<i4"),
-    _FLOAT32: np.dtype("<f4"),
-    _BOOL: np.dtype("u1"),
-    10: np.dtype("<u8"),
-    11: np.dtype("<i8"),
-    12: np.dtype("<f8"),
+_FLOAT32, _BOOL, _STRING, _ARRAY = 6, 7, 8, 9
+#: Metadata numbers by the number of their type, in the letters that struct and NumPy share.
+_LETTERS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "B",
+    10: "Q",
+    11: "q",
+    12: "d",
 }
-_SCALARS = {number: struct.Struct("<" + dtype.char) for number, dtype in _NUMBERS.items()}
+_SCALARS = {kind: struct.Struct("<" + letter) for kind, letter in _LETTERS.items()}
+_DTYPES = {kind: np.dtype("<" + letter) for kind, letter in _LETTERS.items()}
 
 _MOST_DIMENSIONS = 4
 _MOST_NESTED_ARRAYS = 4
-# The fewest bytes that one entry takes: an entry of metadata has a key of a byte or more (8 + 1), a
-# type (4) and a value (1); a tensor a name (8), the number of its dimensions (4), one dimension
-# (8), a type (4) and an offset (8).
-_LEAST_METADATA_BYTES = 14
+# The fewest bytes that one entry takes: an entry of metadata has a key (8), a type (4) and a value
+# (1); a tensor a name (8), the number of its dimensions (4), one dimension (8), a type (4) and an
+# offset (8).
+_LEAST_METADATA_BYTES = 13
 _LEAST_TENSOR_BYTES = 32
 
 
@@ -187,9 +187,9 @@ def _array(cursor: Cursor, what: str, depth: int) -> object:
             raise UnsupportedError(f"{what} has arrays nested more than {depth} deep")
         cursor.expect(count, 12, what)
         return [_array(cursor, what, depth + 1) for _ in range(count)]
-    if kind not in _NUMBERS:
+    if kind not in _DTYPES:
         raise ModelFileError(f"{what} has elements of type {kind}, which GGUF does not have")
-    dtype = _NUMBERS[kind]
+    dtype = _DTYPES[kind]
     start = cursor.take(checked.multiply((count, dtype.itemsize), what), what)
     if count == 0:
         return np.empty(0, dtype)

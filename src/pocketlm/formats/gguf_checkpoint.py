@@ -60,7 +60,7 @@ class GGUFCheckpoint(Checkpoint):
 def part_paths(path: Path) -> list[Path]:
     """Return the paths of all parts of the file that `path` belongs to: itself, if not split."""
     match = _PART.fullmatch(path.name)
-    if match is None:
+    if match is None or not 1 <= int(match[2]) <= int(match[3]):
         return [path]
     stem, _, count = match.groups()
     # A name promises at most 99,999 files; none is opened before the one before it was there.
