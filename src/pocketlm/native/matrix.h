@@ -55,7 +55,7 @@ class Matrix {
     size_t bytes_;
     size_t stride_;  // bytes from row to row as stored, from panel to panel when prepared
     const uint8_t* stored_ = nullptr;
-    Memory prepared_;
+    Part prepared_;
 };
 
 }  // namespace pocketlm

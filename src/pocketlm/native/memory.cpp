@@ -1,6 +1,7 @@
 #include "memory.h"
 
 #include <cstdlib>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -12,30 +13,70 @@
 namespace pocketlm {
 namespace {
 
+constexpr size_t line = 64;
 constexpr size_t huge_page = size_t{2} << 20;
+constexpr size_t shared_bytes = 8 * huge_page;
 
-}  // namespace
-
-Memory::Memory(size_t bytes) : size_(bytes) {
-    const size_t alignment = bytes >= huge_page ? huge_page : 64;
+size_t round_up(size_t bytes, size_t alignment) {
     const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     if (rounded < bytes) {
         throw std::bad_alloc();
     }
-    data_ = static_cast<uint8_t*>(std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded));
-    if (data_ == nullptr) {
-        throw std::bad_alloc();
-    }
-#if defined(MADV_HUGEPAGE)
-    if (alignment == huge_page) {
-        // Advice alone: without huge pages everything works, a little slower. Only whole huge pages
-        // below the size asked for, so that rounding up costs no memory.
-        madvise(data_, bytes / huge_page * huge_page, MADV_HUGEPAGE);
-    }
-#endif
+    return rounded;
 }
 
-Memory::~Memory() { std::free(data_); }
+#if defined(__unix__) || defined(__APPLE__)
+// Straight from the system, so that it goes back there; aligned by mapping too much and unmapping the
+// ends.
+uint8_t* map_pages(size_t bytes) {
+    const size_t mapped = round_up(bytes, huge_page) + huge_page;
+    void* const begin =
+        mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (begin == MAP_FAILED) {
+        throw std::bad_alloc();
+    }
+    const uintptr_t address = reinterpret_cast<uintptr_t>(begin);
+    const uintptr_t aligned = round_up(address, huge_page);
+    const size_t before = aligned - address;
+    if (before > 0) {
+        munmap(begin, before);
+    }
+    if (const size_t after = huge_page - before; after > 0) {
+        munmap(reinterpret_cast<void*>(aligned + mapped - huge_page), after);
+    }
+#if defined(MADV_HUGEPAGE)
+    // Advice alone. Whole huge pages only: a rounded-up end would cost memory.
+    madvise(reinterpret_cast<void*>(aligned), bytes / huge_page * huge_page, MADV_HUGEPAGE);
+#endif
+    return reinterpret_cast<uint8_t*>(aligned);
+}
+
+void unmap_pages(uint8_t* data, size_t bytes) { munmap(data, round_up(bytes, huge_page)); }
+#else
+uint8_t* map_pages(size_t bytes) {
+    return static_cast<uint8_t*>(::operator new(bytes, std::align_val_t{line}));
+}
+
+void unmap_pages(uint8_t* data, size_t) { ::operator delete(data, std::align_val_t{line}); }
+#endif
+
+}  // namespace
+
+Memory::Memory(size_t bytes) : size_(bytes) {
+    if (bytes >= huge_page) {
+        data_ = map_pages(bytes);
+    } else if (bytes > 0) {
+        data_ = static_cast<uint8_t*>(::operator new(bytes, std::align_val_t{line}));
+    }
+}
+
+Memory::~Memory() {
+    if (size_ >= huge_page) {
+        unmap_pages(data_, size_);
+    } else if (size_ > 0) {
+        ::operator delete(data_, std::align_val_t{line});
+    }
+}
 
 Memory::Memory(Memory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
@@ -44,6 +85,28 @@ Memory& Memory::operator=(Memory&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     return *this;
+}
+
+Part share_memory(size_t bytes) {
+    static std::mutex mutex;
+    static std::weak_ptr<Memory> newest;
+    static size_t used = 0;
+
+    const size_t rounded = round_up(bytes, line);
+    if (rounded > shared_bytes / 4) {
+        auto whole = std::make_shared<Memory>(bytes);
+        return {whole, whole->data(), bytes};
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    std::shared_ptr<Memory> whole = newest.lock();
+    if (whole == nullptr || used + rounded > whole->size()) {
+        whole = std::make_shared<Memory>(shared_bytes);
+        newest = whole;
+        used = 0;
+    }
+    uint8_t* const data = whole->data() + used;
+    used += rounded;
+    return {std::move(whole), data, bytes};
 }
 
 void release_pages(const uint8_t* begin, size_t bytes) {
