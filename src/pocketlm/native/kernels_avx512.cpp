@@ -74,6 +74,7 @@ inline __m512i broadcast(const int8_t* at) {
 template <int first, int last>
 inline __m512 dot(const __m512i words[8], const int8_t* values) {
     __m512i sum = _mm512_setzero_si512();
+#pragma GCC unroll 8
     for (int chunk = first; chunk < last; ++chunk) {
         sum = _mm512_dpbusd_epi32(sum, words[chunk], broadcast(values + 4 * chunk));
     }
@@ -123,6 +124,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
             const __m512 low_minimum = _mm512_mul_ps(zero, low_scale);
             const __m512 high_minimum = _mm512_mul_ps(zero, high_scale);
             const float* activation_low = tile.low_sums + group * size;
+#pragma GCC unroll 16
             for (int token = 0; token < size; ++token) {
                 const int8_t* row = values + token * group_columns;
                 const __m512 scaled =
@@ -153,6 +155,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                     minimum = _mm512_mul_ps(zero, scale);
                 }
             }
+#pragma GCC unroll 16
             for (int token = 0; token < size; ++token) {
                 const __m512 scaled =
                     _mm512_mul_ps(dot<0, 8>(words, values + token * group_columns), scale);
