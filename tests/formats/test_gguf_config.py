@@ -191,7 +191,6 @@ WRONG = [
     (make.ARRAY, (make.TEXT, ["8"])),
     (make.ARRAY, (make.F32, [8.0])),
     (make.ARRAY, (make.I32, [])),
-    (make.ARRAY, (make.ARRAY, [])),
 ]
 
 
@@ -245,6 +244,11 @@ def test_texts_of_another_type_are_refused(key):
 def test_what_is_no_model():
     with pytest.raises(ModelFileError, match=r"general\.architecture is missing"):
         checkpoint("llama", LLAMA, without=("general.architecture",))
+    for name in ("", "lla\nma", "x" * 65):
+        with pytest.raises(
+            ModelFileError, match=r"general\.architecture is '.*', which is no name"
+        ):
+            checkpoint(name, LLAMA)
     with pytest.raises(UnsupportedError, match="holds no model, but one of type 'adapter'"):
         checkpoint("llama", LLAMA, ("general.type", make.TEXT, "adapter"))
     with pytest.raises(UnsupportedError, match="mixtures of experts"):

@@ -219,5 +219,4 @@ def every_kind() -> list[tuple[str, int, Any]]:
         ("a.u64", ARRAY, (U64, [2**63, 1])),
         ("a.text", ARRAY, (TEXT, ["", "a", "ü"])),
         ("a.empty", ARRAY, (I32, [])),
-        ("a.nested", ARRAY, (ARRAY, [(I32, [1, 2]), (TEXT, ["x"])])),
     ]

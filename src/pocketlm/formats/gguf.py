@@ -56,7 +56,8 @@ _SCALARS = {kind: struct.Struct("<" + letter) for kind, letter in _LETTERS.items
 _DTYPES = {kind: np.dtype("<" + letter) for kind, letter in _LETTERS.items()}
 
 _MOST_DIMENSIONS = 4
-_MOST_NESTED_ARRAYS = 4
+#: How many keys and how many tensors a file may have: far more than any model.
+_MOST_ENTRIES = 1 << 16
 # The fewest bytes that one entry takes: an entry of metadata has a key (8), a type (4) and a value
 # (1); a tensor a name (8), the number of its dimensions (4), one dimension (8), a type (4) and an
 # offset (8).
@@ -69,7 +70,7 @@ class GGUF:
     """What a GGUF file holds.
 
     `metadata` values are int, float, bool, str, a NumPy array of numbers (a view of the file), a
-    `Texts`, or a list of those for arrays of arrays. `tensors` have the file's own names.
+    `Texts`. `tensors` have the file's own names.
     """
 
     version: int
@@ -79,6 +80,8 @@ class GGUF:
 
 class Texts(Sequence[str]):
     """An array of strings, decoded when first looked into: a vocabulary costs nothing to open."""
+
+    __slots__ = ("_count", "_place", "_texts", "_what")
 
     def __init__(self, buffer: Buffer, start: int, end: int, count: int, what: str) -> None:
         """Offer the `count` strings between `start` and `end` of `buffer`."""
@@ -138,9 +141,8 @@ def read_gguf(buffer: Buffer) -> GGUF:
             raise UnsupportedError("a big-endian GGUF file; convert it to little endian")
         raise UnsupportedError(f"GGUF version {version} is not supported, only 2 and 3 are")
 
-    tensor_count = cursor.u64("the number of tensors")
-    metadata_count = cursor.u64("the number of metadata keys")
-    cursor.expect(metadata_count, _LEAST_METADATA_BYTES, "the number of metadata keys")
+    tensor_count = _entries(cursor, _LEAST_TENSOR_BYTES, "the number of tensors")
+    metadata_count = _entries(cursor, _LEAST_METADATA_BYTES, "the number of metadata keys")
     metadata: dict[str, Any] = {}
     for _ in range(metadata_count):
         key = cursor.text("a metadata key")
@@ -149,12 +151,20 @@ def read_gguf(buffer: Buffer) -> GGUF:
             raise ModelFileError(f"{what} is there twice")
         metadata[key] = _value(cursor, cursor.u32(what), what)
 
-    cursor.expect(tensor_count, _LEAST_TENSOR_BYTES, "the number of tensors")
     headers = [_TensorHeader.read(cursor) for _ in range(tensor_count)]
     return GGUF(version, metadata, _tensors(cursor, headers, _alignment(metadata)))
 
 
-def _value(cursor: Cursor, kind: int, what: str, depth: int = 0) -> object:
+def _entries(cursor: Cursor, least_bytes: int, what: str) -> int:
+    """Read how many entries of at least `least_bytes` each follow."""
+    count = cursor.u64(what)
+    cursor.expect(count, least_bytes, what)
+    if count > _MOST_ENTRIES:
+        raise ModelFileError(f"{what} is {count}, expected at most {_MOST_ENTRIES}")
+    return count
+
+
+def _value(cursor: Cursor, kind: int, what: str) -> object:
     """Read one value of metadata."""
     if kind in _SCALARS:
         scalar = _SCALARS[kind]
@@ -171,11 +181,11 @@ def _value(cursor: Cursor, kind: int, what: str, depth: int = 0) -> object:
     if kind == _STRING:
         return cursor.text(what)
     if kind == _ARRAY:
-        return _array(cursor, what, depth)
+        return _array(cursor, what)
     raise ModelFileError(f"{what} is of type {kind}, which GGUF does not have")
 
 
-def _array(cursor: Cursor, what: str, depth: int) -> object:
+def _array(cursor: Cursor, what: str) -> object:
     kind = cursor.u32(what)
     count = cursor.u64(what)
     if kind == _STRING:
@@ -183,10 +193,7 @@ def _array(cursor: Cursor, what: str, depth: int) -> object:
         cursor.skip_texts(count, what)
         return Texts(cursor.buffer, start, cursor.position, count, what)
     if kind == _ARRAY:
-        if depth == _MOST_NESTED_ARRAYS:
-            raise UnsupportedError(f"{what} has arrays nested more than {depth} deep")
-        cursor.expect(count, 12, what)
-        return [_array(cursor, what, depth + 1) for _ in range(count)]
+        raise UnsupportedError(f"{what} is an array of arrays, which is not supported")
     if kind not in _DTYPES:
         raise ModelFileError(f"{what} has elements of type {kind}, which GGUF does not have")
     dtype = _DTYPES[kind]

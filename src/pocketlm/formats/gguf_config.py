@@ -38,6 +38,8 @@ _OTHER_NAMES = {("phi3", "ffn_up"): "mlp.gate_up_proj"}
 
 _NAME = re.compile(r"(?:blk\.(0|[1-9]\d{0,8})\.)?(.+?)(\.weight|\.bias)?", re.ASCII | re.DOTALL)
 
+_ARCHITECTURE = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII | re.IGNORECASE)
+
 #: Tensors that hold rotary factors, which belong to the configuration.
 _ROPE_FACTORS = {
     "rope_freqs.weight": "frequency_factors",
@@ -109,8 +111,10 @@ def architecture(metadata: Mapping[str, Any]) -> str:
     if kind not in (None, "model"):
         raise UnsupportedError(f"the file holds no model, but one of type {checked.shown(kind)}")
     name = keys.text("general.architecture")
-    if not name:
+    if name is None:
         raise ModelFileError("metadata key general.architecture is missing")
+    if _ARCHITECTURE.fullmatch(name) is None:
+        raise ModelFileError(f"general.architecture is {checked.shown(name)}, which is no name")
     return name
 
 
