@@ -1,0 +1,1 @@
+"""Chats: templates, prompts, conversations and their history."""
