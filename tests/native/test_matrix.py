@@ -99,8 +99,14 @@ def test_numbers_that_are_not_finite_are_refused(type_name: str) -> None:
 def test_sizes_that_do_not_fit_are_refused() -> None:
     pool = _native.ThreadPool(1)
     data = np.zeros(18 * 16, np.uint8)
-    for rows, columns, size in [(16, 32, 287), (16, 33, 288), (0, 32, 0), (-1, 32, 288),
-                                (1 << 30, 32, 288), (16, 1 << 30, 288)]:
+    for rows, columns, size in [
+        (16, 32, 287),
+        (16, 33, 288),
+        (0, 32, 0),
+        (-1, 32, 288),
+        (1 << 30, 32, 288),
+        (16, 1 << 30, 288),
+    ]:
         with pytest.raises(ValueError, match=r"."):
             _native.Matrix("Q4_0", rows, columns, data[:size], pool)
     with pytest.raises(ValueError, match="IQ4_XS"):

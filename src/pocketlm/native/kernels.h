@@ -12,6 +12,10 @@ namespace pocketlm {
 constexpr int largest_tile = 16;
 constexpr int tile_sizes = 5;
 
+// Activations whose largest magnitude in a group is not above this are quantised to zero: the inverse
+// of the scale would overflow.
+constexpr float vanishing = 1e-36f;
+
 // A tile of N activation rows, quantised to 8 bits in groups of 32. A group's data of all N rows lie
 // together: values [groups][N][32], the others [groups][N].
 struct Tile {

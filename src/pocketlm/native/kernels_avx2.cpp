@@ -334,13 +334,15 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         }
         const float limit = largest_lane(largest);
         const float scale = limit / 127.0f;
-        const __m256 inverse = _mm256_set1_ps(limit > 0.0f ? 127.0f / limit : 0.0f);
+        const __m256 inverse = _mm256_set1_ps(limit > vanishing ? 127.0f / limit : 0.0f);
         __m256i quants[4];
         for (int i = 0; i < 4; ++i) {
             quants[i] = _mm256_cvtps_epi32(_mm256_mul_ps(in[i], inverse));
         }
-        const int low_sum = add_words(_mm256_add_epi32(quants[0], quants[1]));
-        const int high_sum = add_words(_mm256_add_epi32(quants[2], quants[3]));
+        const float low_sum =
+            static_cast<float>(add_words(_mm256_add_epi32(quants[0], quants[1])));
+        const float high_sum =
+            static_cast<float>(add_words(_mm256_add_epi32(quants[2], quants[3])));
         // Packing works within 128-bit lanes: the permutation puts the words back in order.
         const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(quants[0], quants[1]),
                                                   _mm256_packs_epi32(quants[2], quants[3]));
@@ -350,8 +352,8 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         _mm256_storeu_si256(
             reinterpret_cast<__m256i*>(values + static_cast<size_t>(at) * group_columns), ordered);
         scales[at] = scale;
-        sums[at] = scale * static_cast<float>(low_sum + high_sum);
-        low_sums[at] = scale * static_cast<float>(low_sum);
+        sums[at] = scale * (low_sum + high_sum);
+        low_sums[at] = scale * low_sum;
     }
 }
 

@@ -288,18 +288,18 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         const float largest =
             _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
         const float scale = largest / 127.0f;
-        const __m512 inverse = _mm512_set1_ps(largest > 0.0f ? 127.0f / largest : 0.0f);
+        const __m512 inverse = _mm512_set1_ps(largest > vanishing ? 127.0f / largest : 0.0f);
         const __m512i low_quants = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
         const __m512i high_quants = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
         const int at = group * size + index;
         __m128i* out = reinterpret_cast<__m128i*>(values + static_cast<size_t>(at) * group_columns);
         _mm_storeu_si128(out, _mm512_cvtepi32_epi8(low_quants));
         _mm_storeu_si128(out + 1, _mm512_cvtepi32_epi8(high_quants));
-        const int low_sum = _mm512_reduce_add_epi32(low_quants);
-        const int high_sum = _mm512_reduce_add_epi32(high_quants);
+        const float low_sum = static_cast<float>(_mm512_reduce_add_epi32(low_quants));
+        const float high_sum = static_cast<float>(_mm512_reduce_add_epi32(high_quants));
         scales[at] = scale;
-        sums[at] = scale * static_cast<float>(low_sum + high_sum);
-        low_sums[at] = scale * static_cast<float>(low_sum);
+        sums[at] = scale * (low_sum + high_sum);
+        low_sums[at] = scale * low_sum;
     }
 }
 

@@ -278,7 +278,7 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         }
         const float limit = vmaxvq_f32(largest);
         const float scale = limit / 127.0f;
-        const float inverse = limit > 0.0f ? 127.0f / limit : 0.0f;
+        const float inverse = limit > vanishing ? 127.0f / limit : 0.0f;
         int32x4_t quants[8];
         for (int i = 0; i < 8; ++i) {
             quants[i] = vcvtnq_s32_f32(vmulq_n_f32(in[i], inverse));

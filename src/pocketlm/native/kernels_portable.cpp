@@ -92,12 +92,13 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
             largest = magnitude > largest ? magnitude : largest;
         }
         const float scale = largest / 127.0f;
-        const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+        const float inverse = largest > vanishing ? 127.0f / largest : 0.0f;
         const int at = group * size + index;
         int8_t* out = values + static_cast<size_t>(at) * group_columns;
         int sum[2] = {0, 0};
         for (int i = 0; i < group_columns; ++i) {
-            const int value = static_cast<int>(std::nearbyintf(in[i] * inverse));
+            const float rounded = std::nearbyintf(in[i] * inverse);
+            const int value = std::isnan(rounded) ? 0 : static_cast<int>(rounded);
             out[i] = static_cast<int8_t>(value);
             sum[i / 16] += value;
         }

@@ -1,0 +1,501 @@
+// Every kernel of every table that this processor has, against float64, at ragged sizes too; and the
+// promise that what a number is computed with changes nothing (kernels.h).
+#include "kernels.h"
+
+#include <algorithm>
+
+#include "check.h"
+#include "half.h"
+#include "matrix.h"
+#include "product.h"
+#include "reference.h"
+
+using namespace pocketlm;
+using reference::Random;
+using reference::uniform;
+
+namespace {
+
+constexpr float guard = 12345.0f;
+
+// Activations in 8 bits for one tile.
+struct Activations {
+    Activations(int rows, int columns) : size(rows), groups(columns / group_columns) {
+        values.resize(static_cast<size_t>(rows * columns));
+        scales.resize(static_cast<size_t>(rows * groups));
+        sums = scales;
+        low_sums = scales;
+    }
+
+    int8_t& value(int row, int column) {
+        return values[static_cast<size_t>((column / 32 * size + row) * 32 + column % 32)];
+    }
+
+    double number(int row, int column) {
+        return static_cast<double>(scales[static_cast<size_t>(column / 32 * size + row)]) *
+               value(row, column);
+    }
+
+    // Scales are random, sums as quantise gives them.
+    void finish(Random& random) {
+        for (int group = 0; group < groups; ++group) {
+            for (int row = 0; row < size; ++row) {
+                const size_t at = static_cast<size_t>(group * size + row);
+                int sum[2] = {0, 0};
+                for (int i = 0; i < 32; ++i) {
+                    sum[i / 16] += value(row, 32 * group + i);
+                }
+                scales[at] = 0.01f + 0.005f * uniform(random);
+                sums[at] = scales[at] * static_cast<float>(sum[0] + sum[1]);
+                low_sums[at] = scales[at] * static_cast<float>(sum[0]);
+            }
+        }
+    }
+
+    // Row `row` of another tile.
+    void take(int to, const Activations& from, int row) {
+        for (int group = 0; group < groups; ++group) {
+            const size_t source = static_cast<size_t>(group * from.size + row);
+            const size_t target = static_cast<size_t>(group * size + to);
+            std::copy_n(from.values.begin() + static_cast<long>(source * 32), 32,
+                        values.begin() + static_cast<long>(target * 32));
+            scales[target] = from.scales[source];
+            sums[target] = from.sums[source];
+            low_sums[target] = from.low_sums[source];
+        }
+    }
+
+    Tile tile() const { return {values.data(), scales.data(), sums.data(), low_sums.data()}; }
+
+    int size;
+    int groups;
+    std::vector<int8_t> values;
+    std::vector<float> scales;
+    std::vector<float> sums;
+    std::vector<float> low_sums;
+};
+
+Activations random_activations(int rows, int columns, Random& random) {
+    Activations made(rows, columns);
+    for (int8_t& value : made.values) {
+        value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+    }
+    made.finish(random);
+    return made;
+}
+
+void check_product(const Kernels& kernels, const Matrix& matrix, const std::vector<uint8_t>& data,
+                   int log, Activations& activations, double slack) {
+    const Type type = matrix.type();
+    const size_t row_bytes = stored_row_bytes(type, matrix.columns());
+    for (int panel = 0; panel < matrix.panels(); ++panel) {
+        std::vector<float> out(static_cast<size_t>(16 * activations.size + 1), guard);
+        kernels.multiply[static_cast<int>(type)][log](matrix.panel(panel), activations.tile(),
+                                                      out.data());
+        CHECK_EQUAL(out.back(), guard);
+        for (int row = 0; row < matrix.rows_in(panel); ++row) {
+            const uint8_t* stored =
+                data.data() + static_cast<size_t>(panel * 16 + row) * row_bytes;
+            for (int token = 0; token < activations.size; ++token) {
+                double expected = 0.0;
+                double magnitude = 0.0;
+                for (int column = 0; column < matrix.columns(); ++column) {
+                    const double term = reference::number(type, stored, column) *
+                                        activations.number(token, column);
+                    expected += term;
+                    magnitude += std::fabs(term);
+                }
+                CHECK_CLOSE(out[static_cast<size_t>(token * 16 + row)], expected,
+                            1e-5 * magnitude + slack);
+            }
+        }
+    }
+}
+
+// Calls with every prepared type, table and tile size.
+template <typename Body>
+void for_each_product(const Body& body) {
+    for (const Kernels* kernels : available_kernels()) {
+        for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
+            for (int log = 0; 1 << log <= kernels->tile; ++log) {
+                body(*kernels, reference::type_at(index), log);
+            }
+        }
+    }
+}
+
+}  // namespace
+
+TEST(products_match_float64) {
+    for_each_product([](const Kernels& kernels, Type type, int log) {
+        Random random(1);
+        ThreadPool pool(1, kernels.name);
+        const int columns = reference::block_columns(type) == 256 ? 512 : 96;
+        const int rows = 21;
+        const std::vector<uint8_t> data = reference::random_rows(type, rows, columns, random);
+        const Matrix matrix(type, rows, columns, data.data(), data.size(), pool, false);
+        Activations activations = random_activations(1 << log, columns, random);
+        check_product(kernels, matrix, data, log, activations, 0.0);
+    });
+}
+
+// Sums of 16-bit products that saturate would show here.
+TEST(extreme_quants_do_not_overflow) {
+    for_each_product([](const Kernels& kernels, Type type, int log) {
+        Random random(2);
+        ThreadPool pool(1, kernels.name);
+        const int columns = 256;
+        for (int byte : {0x00, 0xff, 0x7f, 0x80, 0xf0, 0x0f}) {
+            std::vector<uint8_t> data = reference::random_rows(type, 16, columns, random);
+            const size_t block = stored_row_bytes(type, reference::block_columns(type));
+            const reference::Halves halves = reference::halves_of(type);
+            for (size_t at = 0; at < data.size(); ++at) {
+                const int within = static_cast<int>(at % block);
+                const auto inside = [&](int half) {
+                    return half >= 0 && within >= half && within < half + 2;
+                };
+                if (!inside(halves.first) && !inside(halves.second)) {
+                    data[at] = static_cast<uint8_t>(byte);
+                }
+            }
+            const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
+            for (int sign : {1, -1}) {
+                Activations activations(1 << log, columns);
+                std::fill(activations.values.begin(), activations.values.end(),
+                          static_cast<int8_t>(127 * sign));
+                activations.finish(random);
+                // Weights of zero leave what rounding does to quants with an offset.
+                check_product(kernels, matrix, data, log, activations, 1e-4);
+            }
+        }
+    });
+}
+
+TEST(a_token_is_computed_alike_in_every_tile) {
+    for (const Kernels* kernels : available_kernels()) {
+        ThreadPool pool(1, kernels->name);
+        for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
+            const Type type = reference::type_at(index);
+            Random random(3);
+            const int columns = 256;
+            const std::vector<uint8_t> data = reference::random_rows(type, 16, columns, random);
+            const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
+            const Activations all = random_activations(largest_tile, columns, random);
+            std::vector<float> alone(largest_tile * 16);
+            for (int row = 0; row < largest_tile; ++row) {
+                Activations one(1, columns);
+                one.take(0, all, row);
+                kernels->multiply[index][0](matrix.panel(0), one.tile(), &alone[static_cast<size_t>(16 * row)]);
+            }
+            for (int log = 1; 1 << log <= kernels->tile; ++log) {
+                const int size = 1 << log;
+                Activations tile(size, columns);
+                for (int row = 0; row < size; ++row) {
+                    tile.take(row, all, row);
+                }
+                std::vector<float> out(static_cast<size_t>(16 * size));
+                kernels->multiply[index][log](matrix.panel(0), tile.tile(), out.data());
+                CHECK(std::equal(out.begin(), out.end(), alone.begin()));
+            }
+        }
+    }
+}
+
+TEST(rows_as_stored_match_float64) {
+    Random random(4);
+    for (const Kernels* kernels : available_kernels()) {
+        for (Type type : {Type::F32, Type::F16, Type::BF16}) {
+            for (int columns : {1, 3, 7, 8, 15, 16, 17, 33, 100}) {
+                for (int rows : {1, 3, 4, 7, 16}) {
+                    const int count = 5;
+                    const size_t stride = stored_row_bytes(type, columns);
+                    // One byte off: nothing promises that a file's rows are aligned.
+                    std::vector<uint8_t> data = reference::random_rows(type, rows, columns, random);
+                    data.insert(data.begin(), 0);
+                    const std::vector<float> inputs =
+                        uniform(random, static_cast<size_t>(count * columns));
+                    std::vector<float> out(count * 16 + 1, guard);
+                    const auto multiply = kernels->multiply_rows[static_cast<int>(type)];
+                    multiply(data.data() + 1, stride, rows, columns, inputs.data(), count,
+                             out.data());
+                    CHECK_EQUAL(out.back(), guard);
+                    for (int token = 0; token < count; ++token) {
+                        const float* input = inputs.data() + token * columns;
+                        float alone[16];
+                        multiply(data.data() + 1, stride, rows, columns, input, 1, alone);
+                        for (int row = 0; row < rows; ++row) {
+                            const uint8_t* stored =
+                                data.data() + 1 + static_cast<size_t>(row) * stride;
+                            double expected = 0.0;
+                            double magnitude = 0.0;
+                            for (int column = 0; column < columns; ++column) {
+                                const double term = reference::number(type, stored, column) *
+                                                    static_cast<double>(input[column]);
+                                expected += term;
+                                magnitude += std::fabs(term);
+                            }
+                            const float got = out[static_cast<size_t>(token * 16 + row)];
+                            CHECK_CLOSE(got, expected, 2e-6 * magnitude);
+                            CHECK_EQUAL(got, alone[row]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(quantising_rounds_to_nearest_and_sums) {
+    Random random(5);
+    const int columns = 96;
+    for (const Kernels* kernels : available_kernels()) {
+        std::vector<float> input = uniform(random, columns);
+        // The second group is ties: with a largest of 127 its numbers are quants as they are.
+        for (int i = 0; i < 32; ++i) {
+            input[static_cast<size_t>(32 + i)] = static_cast<float>(i - 16) + 0.5f;
+        }
+        input[32] = -127.0f;
+        // The third is zero.
+        std::fill(input.begin() + 64, input.end(), 0.0f);
+        for (int size : {1, 2, 4, 8, 16}) {
+            const int index = size - 1;
+            Activations out(size, columns);
+            kernels->quantise(input.data(), columns, index, size, out.values.data(),
+                              out.scales.data(), out.sums.data(), out.low_sums.data());
+            for (int group = 0; group < 3; ++group) {
+                const float* in = input.data() + 32 * group;
+                const size_t at = static_cast<size_t>(group * size + index);
+                float largest = 0.0f;
+                for (int i = 0; i < 32; ++i) {
+                    largest = std::max(largest, std::fabs(in[i]));
+                }
+                CHECK_EQUAL(out.scales[at], largest / 127.0f);
+                int sum[2] = {0, 0};
+                for (int i = 0; i < 32; ++i) {
+                    const int value = out.value(index, 32 * group + i);
+                    sum[i / 16] += value;
+                    CHECK_CLOSE(out.number(index, 32 * group + i), in[i], 0.5001 * largest / 127);
+                    if (group == 1) {
+                        CHECK_EQUAL(value, std::nearbyint(in[i]));
+                    }
+                }
+                CHECK_EQUAL(out.sums[at], out.scales[at] * static_cast<float>(sum[0] + sum[1]));
+                CHECK_EQUAL(out.low_sums[at], out.scales[at] * static_cast<float>(sum[0]));
+            }
+        }
+    }
+}
+
+// Activations that overflowed, or nearly vanished, still give bytes, whatever these are worth.
+TEST(quantising_survives_every_float) {
+    const float inputs[] = {1e-38f, 1e-42f, 3e38f, HUGE_VALF, -HUGE_VALF, std::nanf("")};
+    for (const Kernels* kernels : available_kernels()) {
+        for (float odd : inputs) {
+            for (int count : {1, 5, 32}) {
+                std::vector<float> row(32, odd < 1.0f && odd > 0.0f ? 0.0f : 1.0f);
+                std::fill_n(row.begin(), count, odd);
+                Activations out(1, 32);
+                kernels->quantise(row.data(), 32, 0, 1, out.values.data(), out.scales.data(),
+                                  out.sums.data(), out.low_sums.data());
+                if (odd < 1.0f && odd > 0.0f) {
+                    CHECK_CLOSE(out.number(0, 0), odd, 1e-35);
+                    CHECK_CLOSE(out.sums[0], 0.0, 1e-35);
+                }
+            }
+        }
+    }
+}
+
+TEST(normalising_matches_float64) {
+    Random random(6);
+    for (const Kernels* kernels : available_kernels()) {
+        for (int count : {1, 3, 4, 8, 15, 16, 17, 100, 576}) {
+            const size_t size = static_cast<size_t>(count);
+            const std::vector<float> input = uniform(random, size);
+            const std::vector<float> weight = uniform(random, size);
+            std::vector<float> out(size + 1, guard);
+            kernels->normalise(input.data(), weight.data(), 1e-5f, count, out.data());
+            CHECK_EQUAL(out[size], guard);
+            double squares = 0.0;
+            for (float value : input) {
+                squares += static_cast<double>(value) * static_cast<double>(value);
+            }
+            const double root = std::sqrt(squares / count + 1e-5);
+            for (size_t i = 0; i < size; ++i) {
+                CHECK_CLOSE(out[i], static_cast<double>(input[i]) / root *
+                                        static_cast<double>(weight[i]), 1e-6);
+            }
+        }
+    }
+}
+
+TEST(gates_match_float64) {
+    std::vector<float> gates;
+    for (int i = -1000; i <= 1000; ++i) {
+        gates.push_back(static_cast<float>(i) / 10.0f);
+    }
+    for (const Kernels* kernels : available_kernels()) {
+        for (int count : {1, 3, 4, 7, 8, 15, 16, 17, 2001}) {
+            const size_t size = static_cast<size_t>(count);
+            const float* in = gates.data() + (gates.size() - size) / 2;
+            const std::vector<float> up(size, 3.0f);
+            std::vector<float> out(size + 1, guard);
+            kernels->gate(in, up.data(), count, out.data());
+            CHECK_EQUAL(out[size], guard);
+            for (size_t i = 0; i < size; ++i) {
+                const double x = static_cast<double>(in[i]);
+                const double expected = 3.0 * x / (1.0 + std::exp(-x));
+                CHECK_CLOSE(out[i], expected, 1e-6 * std::fabs(expected) + 1e-35);
+                float alone;
+                kernels->gate(in + i, up.data(), 1, &alone);
+                CHECK_EQUAL(out[i], alone);
+            }
+        }
+    }
+}
+
+TEST(exponentials_match_float64) {
+    for (const Kernels* kernels : available_kernels()) {
+        for (int count : {1, 2, 5, 8, 15, 16, 17, 31, 32}) {
+            for (float spread : {0.01f, 1.0f, 20.0f, 200.0f}) {
+                std::vector<float> values;
+                for (int i = 0; i < count; ++i) {
+                    values.push_back(3.0f - spread * static_cast<float>(i) / 32.0f);
+                }
+                const std::vector<float> input = values;
+                values.push_back(guard);
+                const float sum = kernels->exponentials(values.data(), count, 3.0f);
+                CHECK_EQUAL(values.back(), guard);
+                double total = 0.0;
+                for (size_t i = 0; i < input.size(); ++i) {
+                    const double expected = std::exp(static_cast<double>(input[i] - 3.0f));
+                    CHECK_CLOSE(values[i], expected, 3e-7 * expected + 1e-37);
+                    total += expected;
+                    float alone = input[i];
+                    kernels->exponentials(&alone, 1, 3.0f);
+                    CHECK_EQUAL(values[i], alone);
+                }
+                CHECK_CLOSE(sum, total, 1e-6 * total);
+            }
+        }
+    }
+}
+
+TEST(products_with_halves_match_float64) {
+    Random random(7);
+    for (const Kernels* kernels : available_kernels()) {
+        for (int m : {1, 2, 3, 5, 8, 11, 16}) {
+            for (int n : {1, 6, 15, 16, 17, 32, 33, 48, 96}) {
+                for (int k : {1, 7, 32}) {
+                    const int lda = k + 3;
+                    const int ldb = n + 1;
+                    const int ldo = n + 2;
+                    const std::vector<float> a = uniform(random, static_cast<size_t>(m * lda));
+                    std::vector<uint16_t> b(static_cast<size_t>(k * ldb));
+                    for (uint16_t& number : b) {
+                        number = static_cast<uint16_t>((random() & 0x83ffu) | 14 << 10);
+                    }
+                    const std::vector<float> before = uniform(random, static_cast<size_t>(m * ldo));
+                    for (bool add : {false, true}) {
+                        std::vector<float> out = before;
+                        kernels->multiply_half(m, k, n, a.data(), lda, b.data(), ldb, out.data(),
+                                               ldo, add);
+                        for (int i = 0; i < m; ++i) {
+                            std::vector<float> alone(
+                                before.begin() + i * ldo, before.begin() + (i + 1) * ldo);
+                            kernels->multiply_half(1, k, n, a.data() + i * lda, lda, b.data(), ldb,
+                                                   alone.data(), ldo, add);
+                            for (int j = 0; j < ldo; ++j) {
+                                const size_t at = static_cast<size_t>(i * ldo + j);
+                                CHECK_EQUAL(out[at], alone[static_cast<size_t>(j)]);
+                                if (j >= n) {
+                                    CHECK_EQUAL(out[at], before[at]);
+                                    continue;
+                                }
+                                double expected = add ? static_cast<double>(before[at]) : 0.0;
+                                for (int l = 0; l < k; ++l) {
+                                    expected += static_cast<double>(a[static_cast<size_t>(
+                                                    i * lda + l)]) *
+                                                reference::half(b[static_cast<size_t>(l * ldb + j)]);
+                                }
+                                CHECK_CLOSE(out[at], expected, 1e-6 * (k + 1));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(bytes_become_halves_exactly) {
+    Random random(8);
+    for (const Kernels* kernels : available_kernels()) {
+        for (int count : {1, 7, 8, 15, 16, 17, 32, 255}) {
+            std::vector<int8_t> values(static_cast<size_t>(count));
+            std::vector<uint16_t> scales(static_cast<size_t>(count));
+            for (size_t i = 0; i < values.size(); ++i) {
+                values[i] = static_cast<int8_t>(random());
+                scales[i] = static_cast<uint16_t>(random() & 0x3bffu);
+            }
+            const float scale = float_from_f16(scales[0]);
+            std::vector<uint16_t> by_one(values.size() + 1, 0xabcd);
+            std::vector<uint16_t> by_own = by_one;
+            kernels->half_from_int8(values.data(), scale, count, by_one.data());
+            kernels->half_from_scaled(values.data(), scales.data(), count, by_own.data());
+            CHECK_EQUAL(by_one.back(), 0xabcd);
+            CHECK_EQUAL(by_own.back(), 0xabcd);
+            for (size_t i = 0; i < values.size(); ++i) {
+                const float value = static_cast<float>(values[i]);
+                CHECK_EQUAL(by_one[i], f16_from_float(scale * value));
+                CHECK_EQUAL(by_own[i], f16_from_float(float_from_f16(scales[i]) * value));
+            }
+        }
+    }
+}
+
+// The whole way of a product: quantise, tiles, panels, threads.
+TEST(threads_and_batches_change_nothing) {
+    Random random(9);
+    const int rows = 53;
+    const int count = 21;
+    for (const Kernels* kernels : available_kernels()) {
+        for (int index = 0; index < type_count; ++index) {
+            const Type type = reference::type_at(index);
+            const int columns = 256;
+            const std::vector<uint8_t> data = reference::random_rows(type, rows, columns, random);
+            const std::vector<float> x = uniform(random, static_cast<size_t>(count * columns));
+            std::vector<float> first;
+            for (int threads : {1, 3}) {
+                ThreadPool pool(threads, kernels->name);
+                const Matrix matrix(type, rows, columns, data.data(), data.size(), pool, false);
+                std::vector<float> at_once(static_cast<size_t>(count * rows));
+                std::vector<float> one_by_one = at_once;
+                multiply(pool, matrix, x.data(), count, at_once.data());
+                for (int i = 0; i < count; ++i) {
+                    multiply(pool, matrix, x.data() + i * columns, 1,
+                             one_by_one.data() + i * rows);
+                }
+                CHECK(at_once == one_by_one);
+                CHECK(first.empty() || first == at_once);
+                first = at_once;
+            }
+        }
+    }
+}
+
+TEST(tiles_cover_the_rows_once) {
+    for (int largest : {1, 4, 16}) {
+        for (int count = 0; count < 70; ++count) {
+            int next = 0;
+            for (const RowTile& tile : tile_rows(count, largest)) {
+                CHECK_EQUAL(tile.first, next);
+                CHECK(tile.size <= largest && (tile.size & (tile.size - 1)) == 0);
+                next += tile.size;
+            }
+            CHECK_EQUAL(next, count);
+        }
+    }
+}
+
+int main() { return run_tests(); }
