@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "half.h"
 
@@ -60,6 +61,18 @@ size_t KVCache::blocks_in_use() const {
 int KVCache::allocate() {
     Memory memory(block_bytes_);
     const std::lock_guard<std::mutex> lock(mutex_);
+    return add(std::move(memory));
+}
+
+int KVCache::copy(int block) {
+    Memory memory(block_bytes_);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    check(block);
+    std::copy_n(blocks_[static_cast<size_t>(block)].memory.data(), block_bytes_, memory.data());
+    return add(std::move(memory));
+}
+
+int KVCache::add(Memory memory) {
     int block = static_cast<int>(blocks_.size());
     if (free_.empty()) {
         free_.reserve(blocks_.size() + 1);  // so that release cannot fail
@@ -70,15 +83,6 @@ int KVCache::allocate() {
     }
     blocks_[static_cast<size_t>(block)] = {std::move(memory), 1};
     return block;
-}
-
-int KVCache::copy(int block) {
-    const int made = allocate();
-    const std::lock_guard<std::mutex> lock(mutex_);
-    check(block);
-    std::copy_n(blocks_[static_cast<size_t>(block)].memory.data(), block_bytes_,
-                blocks_[static_cast<size_t>(made)].memory.data());
-    return made;
 }
 
 void KVCache::retain(int block) {

@@ -59,7 +59,9 @@ class KVCache {
     };
 
     const uint8_t* keys_at(int block, int layer, int head) const;
+    // Both with the mutex held.
     void check(int block) const;
+    int add(Memory memory);
 
     int layers_;
     int heads_;

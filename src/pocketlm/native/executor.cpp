@@ -38,7 +38,9 @@ Executor::Executor(std::shared_ptr<ThreadPool> pool, std::shared_ptr<KVCache> ca
       norm_epsilon_(norm_epsilon),
       buffers_(widths_.size()),
       inputs_(static_cast<size_t>(1 + pool_->threads())) {
-    require(shape.kv_heads > 0 && shape.heads > 0 && shape.heads % shape.kv_heads == 0,
+    // Within these limits no product of counts and widths overflows.
+    require(shape.heads > 0 && shape.heads <= (1 << 16), "the number of heads is out of range");
+    require(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0,
             "the number of heads is not a multiple of the number of key and value heads");
     require(cache_->heads() == shape.kv_heads && cache_->head_dim() == shape.head_dim,
             "the cache has another shape than the program's attention");
@@ -90,6 +92,7 @@ void Executor::project(int input, int output, std::vector<std::shared_ptr<const 
                     biases[i].size() == static_cast<size_t>(weights[i]->rows()),
                 "a bias is not as long as its weight has rows");
         rows += weights[i]->rows();
+        require(rows <= (1 << 24), "the weights have too many rows");
         operation.quantised |= is_prepared(weights[i]->type());
     }
     if (gate) {
@@ -137,8 +140,8 @@ void Executor::pick(int input, int output) {
                 operations_.back().kind != Kind::Pick,
             "rows are picked once");
     require(input >= 0 && input < buffer_count && output >= 0 && output < buffer_count &&
-                width(input) == width(output),
-            "no such buffer, or of another width");
+                input != output && width(input) == width(output),
+            "no such buffer, or of another width, or one that is both input and output");
     Operation operation;
     operation.kind = Kind::Pick;
     operation.input = input;
@@ -150,7 +153,15 @@ void Executor::pick(int input, int output) {
 int Executor::output_width() const {
     require(!operations_.empty() && operations_.back().picked,
             "a program ends with a projection of the picked rows");
-    return width(operations_.back().output);
+    // The result has room for the picked rows alone.
+    const int last = operations_.back().output;
+    for (const Operation& operation : operations_) {
+        const bool writes_all = !operation.picked && operation.kind != Kind::Pick;
+        require(operation.picked || (operation.input != last &&
+                                     !(writes_all && operation.output == last)),
+                "the last buffer written is used for all rows too");
+    }
+    return width(last);
 }
 
 float* Executor::row_of(int buffer, int row) {

@@ -135,12 +135,19 @@ ThreadPool::ThreadPool(int threads, const std::string& instruction_set) : thread
         }
         kernels_ = *found;
     }
-    for (int thread = 1; thread < threads; ++thread) {
-        workers_.emplace_back([this, thread] { serve(thread); });
+    try {
+        for (int thread = 1; thread < threads; ++thread) {
+            workers_.emplace_back([this, thread] { serve(thread); });
+        }
+    } catch (...) {
+        stop();  // the system has no more threads: let go of those that there are
+        throw;
     }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         stopping_ = true;

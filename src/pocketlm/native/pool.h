@@ -21,7 +21,8 @@ int default_threads();
 
 class ThreadPool {
   public:
-    // `instruction_set` names a table; empty is the fastest. Throws std::invalid_argument.
+    // `instruction_set` names a table; empty is the fastest. Throws std::invalid_argument;
+    // std::system_error when the system has no more threads.
     ThreadPool(int threads, const std::string& instruction_set);
     ~ThreadPool();
     ThreadPool(const ThreadPool&) = delete;
@@ -37,6 +38,7 @@ class ThreadPool {
 
   private:
     void serve(int thread);
+    void stop();
 
     const int threads_;
     const Kernels* kernels_;
