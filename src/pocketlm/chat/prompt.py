@@ -118,7 +118,7 @@ class _LossError(TemplateError):
     """The template leaves a message out."""
 
     def __init__(self, role: str) -> None:
-        super().__init__(f"the chat template leaves out messages of the role {role!r}")
+        super().__init__(f"the chat template leaves out or cuts messages of the role {role!r}")
         self.role = role
 
 
