@@ -63,7 +63,8 @@ def check(pool, sequence, key=None):
         assert pool.cache.contents[number][position % SIZE] == written
 
 
-TOKENS = st.lists(st.integers(0, 1), max_size=3 * SIZE)
+#: Few different ids, so that beginnings meet again.
+TOKENS = st.builds(lambda a, b: [0] * a + [1] * b, st.integers(0, 2 * SIZE), st.integers(0, SIZE))
 
 
 class Blocks(RuleBasedStateMachine):
@@ -147,7 +148,7 @@ class Blocks(RuleBasedStateMachine):
             assert self.pool.cache.contents == {}
 
 
-Blocks.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Blocks.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestBlocks = Blocks.TestCase
 
 
@@ -173,6 +174,52 @@ def test_equal_ids_share_memory_while_in_use():
     run(pool, two, range(8))
     assert one.table == two.table
     assert pool.in_use == 2
+
+
+def test_forks_share_until_one_writes():
+    pool = pool_of()
+    one = pool.sequence()
+    run(pool, one, range(6))
+    two = one.fork()
+    assert pool.in_use == 2
+    run(pool, one, [6])
+    run(pool, two, [60])
+    check(pool, one)
+    check(pool, two)
+    assert pool.in_use == 3
+
+
+def test_writing_after_a_rewind_leaves_what_others_may_find():
+    pool = pool_of()
+    one = pool.sequence()
+    run(pool, one, range(8))
+    one.rewind(6)
+    run(pool, one, [60])
+    check(pool, one)
+    found = pool.sequence(range(8))
+    assert len(found) == 8
+    check(pool, found)
+
+
+def test_a_collision_before_equal_blocks_shares_nothing():
+    """Two beginnings with one hash, continued by equal ids: the continuations differ."""
+    pool = pool_of(digest=lambda before, ids: ids if ids == bytes(len(ids)) else b"")
+    one, two = pool.sequence(), pool.sequence()
+    run(pool, one, [1] * 4 + [0] * 4)
+    run(pool, two, [2] * 4 + [0] * 4)
+    check(pool, two)
+    assert set(one.table).isdisjoint(two.table)
+
+
+def test_memory_comes_back_to_a_block_whose_followers_live_on():
+    pool = pool_of(window=5, budget=0)
+    one = pool.sequence()
+    run(pool, one, range(16))  # holds on to its last blocks; the first ones are gone
+    two = pool.sequence()
+    run(pool, two, range(7))
+    assert len(pool.sequence(range(4))) == 4  # the first block is back, and found by its ids
+    check(pool, one)
+    check(pool, two)
 
 
 def test_another_key_is_another_prefix():

@@ -43,6 +43,7 @@ class Block:
     __slots__ = ("__weakref__", "digest", "ids", "number", "parent", "users")
 
     def __init__(self, number: int) -> None:
+        """Describe native block `number`, which has one user."""
         self.number = number
         self.users = 1
         self.parent: Block | None = None
@@ -65,6 +66,7 @@ class BlockPool:
         window: int | None = None,
         digest: Callable[[bytes, bytes], bytes] = _digest,
     ) -> None:
+        """Begin without blocks. `digest(of the blocks before, ids)` finds a block."""
         self.cache = cache
         self.positions: int = cache.block_positions
         self.window = window
@@ -93,6 +95,10 @@ class BlockPool:
         sequence = Sequence(self, root)
         sequence.adopt(tokens, chain)
         return sequence
+
+    def private(self) -> Sequence:
+        """A sequence that finds nothing and that nobody finds."""
+        return Sequence(self, None)
 
     def clear(self) -> None:
         """Let go of all idle blocks."""
@@ -198,11 +204,14 @@ class BlockPool:
 class Sequence:
     """The ids of one sequence and the blocks that hold their keys and values.
 
-    A step is `extend`, the native run, `commit`. What was not committed, `rewind` takes back.
+    A step is `extend`, the native run, `commit`. `committed` positions are written; what comes
+    after them, `rewind` takes back. Without a `root` the blocks are the sequence's alone.
     """
 
-    def __init__(self, pool: BlockPool, root: Block) -> None:
+    def __init__(self, pool: BlockPool, root: Block | None) -> None:
+        """Begin empty."""
         self.tokens: list[int] = []
+        self.committed = 0
         self._pool = pool
         self._root = root
         self._blocks: list[Block] = []
@@ -213,9 +222,10 @@ class Sequence:
         return len(self.tokens)
 
     def adopt(self, tokens: Ids[int], chain: list[Block]) -> None:
-        """Begin with the sealed blocks of `chain`, which hold `tokens`' first ids."""
+        """Hold the sealed blocks of `chain`, which hold `tokens`' first ids."""
         self.tokens = list(tokens[: len(chain) * self._pool.positions])
-        self._first = self._pool.first_seen(len(self.tokens))
+        self.committed = len(self.tokens)
+        self._first = self._pool.first_seen(self.committed)
         self._blocks = list(chain)
         for block in chain[self._first :]:
             self._pool.take(block)
@@ -242,11 +252,12 @@ class Sequence:
         pool = self._pool
         size = pool.positions
         for i in range(self._first, len(self.tokens) // size):
-            if self._blocks[i].ids is None:
+            if self._root is not None and self._blocks[i].ids is None:
                 parent = self._blocks[i - 1] if i else self._root
                 ids = self.tokens[i * size : (i + 1) * size]
                 self._blocks[i] = pool.seal(self._blocks[i], parent, ids)
-        first = pool.first_seen(len(self.tokens))
+        self.committed = len(self.tokens)
+        first = pool.first_seen(self.committed)
         for block in self._blocks[self._first : first]:
             pool.drop(block)
         self._first = max(self._first, first)
@@ -270,12 +281,14 @@ class Sequence:
             pool.drop(block)
         del self._blocks[count:]
         del self.tokens[length:]
+        self.committed = min(self.committed, length)
         self._first = min(self._first, first)
 
     def fork(self) -> Sequence:
         """Another sequence with the same beginning; what they share is copied when one writes."""
         other = Sequence(self._pool, self._root)
         other.tokens = list(self.tokens)
+        other.committed = self.committed
         other._blocks = list(self._blocks)
         other._first = self._first
         for block in self._blocks[self._first :]:
@@ -286,4 +299,4 @@ class Sequence:
         """Let go of all blocks, the last one first: a beginning is of more use than an end."""
         for block in reversed(self._blocks[self._first :]):
             self._pool.drop(block)
-        self._blocks, self.tokens, self._first = [], [], 0
+        self._blocks, self.tokens, self.committed, self._first = [], [], 0, 0

@@ -57,8 +57,8 @@ class SamplingParameters:
     logprobs: int | None = None
 
     @classmethod
-    def of(cls, **options: Any) -> Self:
-        """As the constructor; a name that is no parameter raises ParameterError."""
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Take parameters by name. A name that is none raises ParameterError."""
         known = [f.name for f in fields(cls)]
         for name in options:
             if name not in known:
@@ -68,6 +68,7 @@ class SamplingParameters:
         return cls(**options)
 
     def __post_init__(self) -> None:
+        """Check every value."""
         _number("temperature", self.temperature, 0)
         _whole("top_k", self.top_k, 0)
         _number("top_p", self.top_p, 0, 1, above=True)
@@ -108,10 +109,11 @@ def _whole(name: str, value: object, least: int) -> None:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A chosen token; with `logprobs`, its log-probability and the most likely tokens' (id, value).
+class Token:
+    """A generated token.
 
-    Log-probabilities are the model's own: before penalties, bias and temperature.
+    With `logprobs`, also its log-probability, and the most likely tokens as (id, log-probability):
+    the model's own, before penalties, bias and temperature.
     """
 
     id: int
@@ -125,6 +127,7 @@ class Sampler:
     def __init__(
         self, parameters: SamplingParameters, prompt: Sequence[int], banned: Ints, vocab_size: int
     ) -> None:
+        """Begin a request, whose prompt counts for the repetition penalty."""
         self._parameters = parameters
         self._banned = banned
         self._random = np.random.Generator(np.random.PCG64(parameters.seed))
@@ -137,7 +140,7 @@ class Sampler:
                 f"logit_bias names token {self._bias_ids.max()}; the vocabulary has {vocab_size}"
             )
 
-    def choose(self, logits: Floats) -> Choice:
+    def choose(self, logits: Floats) -> Token:
         """The next token, from float32 logits [vocabulary], which are overwritten.
 
         Raises ModelFileError when a logit is not a number.
@@ -154,9 +157,9 @@ class Sampler:
         token = self._draw(logits)
         self._counts[token] = self._counts.get(token, 0) + 1
         if own is None or wanted is None:
-            return Choice(token)
+            return Token(token)
         likely = _most_likely(own, wanted)
-        return Choice(token, float(own[token]), tuple((int(i), float(own[i])) for i in likely))
+        return Token(token, float(own[token]), tuple((int(i), float(own[i])) for i in likely))
 
     def _adjust(self, logits: Floats) -> None:
         """Apply penalties and bias."""

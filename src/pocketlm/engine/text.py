@@ -25,6 +25,7 @@ class TextStream:
     """Text of one answer, as far as it may be shown."""
 
     def __init__(self, detokenizer: Detokenizer, stop: Sequence[str] = ()) -> None:
+        """Begin an answer that any of the `stop` strings ends."""
         self.stopped = False
         self._detokenizer = detokenizer
         self._stop = tuple(stop)

@@ -1,0 +1,228 @@
+"""The Python interface: load a model, generate, chat.
+
+It joins the rooms (store, formats, models, engine, chat) and does nothing itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlm.engine.answer import Generation, Piece, Stream
+from pocketlm.engine.engine import Engine
+from pocketlm.engine.runtime import Runtime
+from pocketlm.engine.sampling import SamplingParameters, Token
+from pocketlm.errors import ParameterError
+from pocketlm.formats.checkpoint import Checkpoint
+from pocketlm.models import build
+
+if TYPE_CHECKING:
+    from pocketlm.chat.prompt import Message
+    from pocketlm.chat.template import ChatTemplate
+
+__all__ = ["Generation", "Model", "Piece", "SamplingParameters", "Stream", "Token", "load"]
+
+
+def load(
+    model: str | Path,
+    *,
+    threads: int | None = None,
+    context: int | None = None,
+    cache_type: str = "f16",
+    quantize: str | None = None,
+    offline: bool | None = None,
+) -> Model:
+    """Load a model by name ("smollm2"), hub repository, or path (GGUF file, safetensors folder).
+
+    A name that is not on this machine is brought first; `offline` forbids that (None asks
+    POCKETLM_OFFLINE). `threads` None is the physical cores at our disposal. `context` None is the
+    model's own window, in tokens; memory for it is taken as it is used. `cache_type` is "f16" or
+    "q8". `quantize` "q8_0" or "q4_0" shrinks float weights as they are loaded.
+
+    Raises pocketlm.Error: StoreError, ModelFileError, UnsupportedError or ParameterError.
+    """
+    from pocketlm.formats.open import open_checkpoint
+
+    if isinstance(model, str):
+        from pocketlm.store import Store
+
+        path = Store(offline=offline).resolve(model)
+    else:
+        path = model
+    started = time.perf_counter()
+    checkpoint = open_checkpoint(path)
+    try:
+        loaded = Model(
+            checkpoint,
+            threads=threads,
+            context=context,
+            cache_type=cache_type,
+            quantize=quantize,
+        )
+    except BaseException:
+        checkpoint.close()
+        raise
+    loaded.load_s = time.perf_counter() - started
+    return loaded
+
+
+class Model:
+    """A loaded model. A context manager; `close` gives its memory back.
+
+    Methods may be called from several threads: texts that are generated at the same time share
+    steps. All methods that generate take the fields of `SamplingParameters` by name (`max_tokens`,
+    `temperature`, `stop`, …); by default the most likely token is taken each time, to the end of
+    the answer or the context.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        threads: int | None = None,
+        context: int | None = None,
+        cache_type: str = "f16",
+        quantize: str | None = None,
+    ) -> None:
+        """Prepare an open checkpoint, which `close` closes. See `load`."""
+        self.load_s = 0.0
+        self.checkpoint = checkpoint
+        self.program = build(checkpoint.config, checkpoint.tensors)
+        self.context = _context(context, self.program.context)
+        self.tokenizer = checkpoint.tokenizer()
+        runtime = Runtime(
+            self.program,
+            checkpoint.tensors,
+            threads=threads,
+            cache_type=cache_type,
+            quantize=quantize,
+        )
+        padding = range(self.tokenizer.vocab_size, self.program.vocab_size)
+        banned = {id for id in self.tokenizer.unused if id < self.program.vocab_size}
+        self._engine: Engine | None = Engine(runtime, self.context, sorted(banned.union(padding)))
+
+    @property
+    def engine(self) -> Engine:
+        """What generates token ids. Raises ParameterError once the model is closed."""
+        if self._engine is None:
+            raise ParameterError("the model is closed; load it again")
+        return self._engine
+
+    @functools.cached_property
+    def template(self) -> ChatTemplate:
+        """The chat template of the file, or the one that its vocabulary suggests."""
+        from pocketlm.chat.fallback import template_for
+
+        return template_for(self.tokenizer, self.checkpoint.chat_template)
+
+    def generate(self, prompt: str | Sequence[int], **options: object) -> Generation:
+        """Continue a text, or token ids as they are. Raises ContextError for one that is too long.
+
+        >>> model.generate("The capital of France is", max_tokens=8).text
+        ' Paris.\\n'
+        """
+        return self.stream(prompt, **options).complete()
+
+    def stream(self, prompt: str | Sequence[int], **options: object) -> Stream:
+        """As `generate`, piece by piece as the text is written."""
+        return self._answer(self._prompt(prompt), SamplingParameters.of(options), self._stop_ids)
+
+    def chat(self, messages: Sequence[Message], **options: object) -> Generation:
+        """Answer a conversation: [{"role": "user", "content": "Hello"}, …].
+
+        An assistant's message may carry the `tokens` that it was generated as; they are used as
+        they are. Raises TemplateError, and ContextError for a conversation that is too long.
+        """
+        return self.chat_stream(messages, **options).complete()
+
+    def chat_stream(self, messages: Sequence[Message], **options: object) -> Stream:
+        """As `chat`, piece by piece as the text is written."""
+        parameters = SamplingParameters.of(options)
+        if self.template.stop_strings:
+            stop = (*parameters.stop, *self.template.stop_strings)
+            parameters = SamplingParameters.of({**options, "stop": stop})
+        return self._answer(self.prompt_tokens(messages), parameters, self._chat_stop_ids)
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
+        """The token ids that `chat` sends for these messages."""
+        from pocketlm.chat.prompt import chat_tokens
+
+        return chat_tokens(self.template, self.tokenizer, messages)
+
+    def logits(self, tokens: Sequence[int], *, chunk: int | None = None) -> npt.NDArray[np.float32]:
+        """Logits after each token, float32 [len(tokens), vocabulary]; `chunk` tokens at a time."""
+        return self.engine.logits(tokens, chunk)
+
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of a text, without BOS; with `special`, control tokens' spellings count."""
+        return self.tokenizer.encode(text, special=special)
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """The text of token ids; with `special`, control tokens are spelled out."""
+        return self.tokenizer.decode(tokens, special=special)
+
+    def close(self) -> None:
+        """Give the memory back. Closing twice is no error."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+            if "template" in self.__dict__:
+                self.template.close()
+            self.checkpoint.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _prompt(self, prompt: str | Sequence[int]) -> list[int]:
+        if not isinstance(prompt, str):
+            return list(prompt)
+        bos = self.tokenizer.bos_id
+        begin = [bos] if self.tokenizer.add_bos and bos is not None else []
+        return begin + self.tokenizer.encode(prompt)
+
+    def _answer(
+        self, prompt: list[int], parameters: SamplingParameters, stop_ids: frozenset[int]
+    ) -> Stream:
+        request = self.engine.generate(prompt, parameters, stop_ids)
+        request.timings.load_s = self.load_s
+        return Stream(request, self.tokenizer.stream(after=prompt[-1]))
+
+    @functools.cached_property
+    def _stop_ids(self) -> frozenset[int]:
+        return self._ends(None)
+
+    @functools.cached_property
+    def _chat_stop_ids(self) -> frozenset[int]:
+        return self._ends(self.template)
+
+    def _ends(self, template: ChatTemplate | None) -> frozenset[int]:
+        from pocketlm.chat.prompt import stop_ids
+
+        return stop_ids(self.tokenizer, template, self.checkpoint.generation_config)
+
+
+def _context(wanted: int | None, most: int) -> int:
+    if wanted is None:
+        return most
+    if isinstance(wanted, bool) or not isinstance(wanted, int):
+        raise ParameterError(f"context is {wanted!r}; it must be a whole number of tokens")
+    if not 1 <= wanted <= most:
+        raise ParameterError(f"context is {wanted:,}; this model's window is 1 to {most:,} tokens")
+    return wanted

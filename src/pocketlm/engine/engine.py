@@ -1,0 +1,273 @@
+"""The engine: requests for text run together, a step at a time.
+
+A step is three lines: schedule, run, sample. It knows token ids only: no text, no file, no kernel.
+Several threads may read their requests at once; whichever finds no step under way makes the next
+one, for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlm.engine.blocks import BlockPool
+from pocketlm.engine.blocks import Sequence as Cached
+from pocketlm.engine.request import Event, Request
+from pocketlm.engine.runtime import Runtime, Segment
+from pocketlm.engine.sampling import Sampler, SamplingParameters
+from pocketlm.errors import ContextError, Error, ParameterError
+
+#: Most tokens of one step: a long prompt is processed in chunks of this size.
+CHUNK = 256
+#: With a sliding window, how far a text can be rewound before anything is processed again.
+REWIND = 512
+
+
+@dataclass(frozen=True)
+class Part:
+    """One request's part of a step: `tokens` from position `start` of its sequence on."""
+
+    request: Request
+    sequence: Cached
+    start: int
+    tokens: list[int]
+
+    @property
+    def last(self) -> bool:
+        """Whether no known tokens come after these, so that the next one can be chosen."""
+        return self.start + len(self.tokens) == len(self.request.tokens)
+
+    @property
+    def segment(self) -> Segment:
+        """As the runtime takes it."""
+        table = np.array(self.sequence.table, dtype=np.int32)
+        return len(self.tokens), self.start, self.request.rope_set, table
+
+
+class Engine:
+    """Generates token ids. `context` is the most positions of one sequence.
+
+    `banned` ids are never generated (padding of the vocabulary).
+    """
+
+    def __init__(self, runtime: Runtime, context: int, banned: Sequence[int] = ()) -> None:
+        """Make an engine with nothing to do."""
+        self.runtime = runtime
+        self.context = context
+        self.blocks = BlockPool(
+            runtime.cache, budget=_budget(runtime, context), window=runtime.program.window
+        )
+        self._vocab_size = runtime.program.vocab_size
+        self._banned = np.array(sorted(banned), dtype=np.intp)
+        self._requests: WeakKeyDictionary[Request, None] = WeakKeyDictionary()
+        self._left: list[Request] = []
+        self._turn = threading.Condition()
+        self._running = False
+
+    def generate(
+        self,
+        prompt: Sequence[int],
+        parameters: SamplingParameters | None = None,
+        stop_ids: frozenset[int] = frozenset(),
+    ) -> Request:
+        """Continue the token ids of `prompt` until one of `stop_ids`, max_tokens or a full context.
+
+        Nothing runs before the first event is asked for. Raises ParameterError for ids outside the
+        vocabulary and ContextError for a prompt that leaves no room for an answer.
+        """
+        parameters = parameters or SamplingParameters()
+        self._check(prompt)
+        if len(prompt) >= self.context:
+            raise ContextError(
+                f"the prompt has {len(prompt):,} tokens and the context window {self.context:,}: "
+                "there is no room for an answer; shorten the prompt or load with a larger context"
+            )
+        room = self.context - len(prompt)
+        limit = len(prompt) + min(room, parameters.max_tokens or room)
+        sampler = Sampler(parameters, prompt, self._banned, self._vocab_size)
+        return Request(self, prompt, parameters, stop_ids, sampler, limit)
+
+    def logits(self, tokens: Sequence[int], chunk: int | None = None) -> npt.NDArray[np.float32]:
+        """Logits after each token: float32 [len(tokens), vocabulary].
+
+        All positions use the LongRoPE factors of the whole length. `chunk` tokens are processed at
+        a time (None: all at once). No cached prefix is used.
+        """
+        self._check(tokens)
+        if len(tokens) > self.context:
+            raise ContextError(
+                f"there are {len(tokens):,} tokens; the context window has {self.context:,}"
+            )
+        size = len(tokens) if chunk is None else chunk
+        if size < 1:
+            raise ParameterError(f"chunk is {chunk}; it must be at least 1")
+        rope_set = self.runtime.program.rope.set_for(len(tokens))
+        rows = []
+        with self._alone():
+            sequence = self.blocks.private()
+            try:
+                for start in range(0, len(tokens), size):
+                    part = list(tokens[start : start + size])
+                    sequence.extend(part)
+                    table = np.array(sequence.table, dtype=np.int32)
+                    segment = (len(part), start, rope_set, table)
+                    rows.append(self.runtime.run(part, [segment], range(len(part))))
+                    sequence.commit()
+            finally:
+                sequence.free()
+        return np.concatenate(rows)
+
+    def step(self) -> None:
+        """Take every request one step further."""
+        began = time.perf_counter()
+        try:
+            parts = self._schedule()
+            logits = self._run(parts)
+            self._sample(parts, logits, began)
+        except BaseException:
+            self._take_back()
+            raise
+
+    def close(self) -> None:
+        """End all requests and give the cache back."""
+        with self._turn:
+            requests = list(self._requests)
+        for request in requests:
+            request.close()
+        with self._alone():
+            self.blocks.clear()
+
+    def next_event(self, request: Request) -> Event:
+        """What comes next for `request`; makes steps, or waits for one under way, until it is."""
+        while not request.events:
+            with self._alone(unless=lambda: bool(request.events)) as mine:
+                if mine:
+                    self.step()
+        event = request.events.popleft()
+        if isinstance(event, Error):
+            raise event
+        return event
+
+    def join(self, request: Request) -> None:
+        """Let `request` take part in steps."""
+        with self._turn:
+            self._requests[request] = None
+
+    def leave(self, request: Request) -> None:
+        """Let go of `request`: now, or after the step under way."""
+        with self._turn:
+            self._left.append(request)
+            if not self._running:
+                self._sweep()
+
+    def _schedule(self) -> list[Part]:
+        """Which tokens run next: one of each text that is being written, then parts of prompts.
+
+        A request whose reader has not taken what is there waits.
+        """
+        room = CHUNK
+        parts: list[Part] = []
+        ready = [r for r in list(self._requests) if not r.events]
+        for request in sorted(ready, key=lambda request: len(request.pending) > 1):
+            if room == 0:
+                break
+            try:
+                sequence = request.prepare(self.blocks, self.runtime.program.rope)
+                start, tokens = len(sequence), request.pending[:room]
+                sequence.extend(tokens)
+            except Error as error:
+                request.fail(error)
+                continue
+            parts.append(Part(request, sequence, start, tokens))
+            room -= len(tokens)
+        return parts
+
+    def _run(self, parts: Sequence[Part]) -> npt.NDArray[np.float32]:
+        """One native call for all parts: float32 [m, vocabulary], a row for each that is a last."""
+        tokens: list[int] = []
+        picks: list[int] = []
+        for part in parts:
+            tokens += part.tokens
+            if part.last:
+                picks.append(len(tokens) - 1)
+        logits = self.runtime.run(tokens, [part.segment for part in parts], picks)
+        for part in parts:
+            part.sequence.commit()
+        return logits
+
+    def _sample(self, parts: Sequence[Part], logits: npt.NDArray[np.float32], began: float) -> None:
+        """Choose the next token of each request whose known tokens have all been processed."""
+        seconds = time.perf_counter() - began
+        rows = iter(logits)
+        for part in parts:
+            request = part.request
+            request.processed(len(part.sequence), seconds)
+            if part.last:
+                try:
+                    request.accept(next(rows))
+                except Error as error:
+                    request.fail(error)
+
+    def _take_back(self) -> None:
+        """Undo a step that did not come to its end: it can be made again."""
+        for request in list(self._requests):
+            if request.sequence is not None:
+                done = min(request.sequence.committed, len(request.tokens) - 1)
+                request.sequence.rewind(done)
+
+    def _sweep(self) -> None:
+        while self._left:
+            request = self._left.pop()
+            self._requests.pop(request, None)
+            request.release()
+
+    @contextmanager
+    def _alone(self, unless: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Wait for the step under way; then have the runtime alone, unless that holds (False)."""
+        mine = False
+        try:
+            with self._turn:
+                self._turn.wait_for(lambda: not self._running or unless())
+                if not unless():
+                    self._running = mine = True
+            yield mine
+        finally:
+            if mine:
+                with self._turn:
+                    self._running = False
+                    self._sweep()
+                    self._turn.notify_all()
+
+    def _check(self, tokens: Sequence[int]) -> None:
+        if len(tokens) == 0:
+            raise ParameterError("there are no tokens: give at least one")
+        if not all(isinstance(token, int | np.integer) for token in tokens):
+            raise ParameterError("token ids must be whole numbers")
+        for token in (min(tokens), max(tokens)):
+            if not 0 <= token < self._vocab_size:
+                raise ParameterError(
+                    f"token id {token} is not in the vocabulary (0 to {self._vocab_size - 1})"
+                )
+
+
+def _budget(runtime: Runtime, context: int) -> int:
+    """Bytes of cache to keep: what one sequence of the whole context needs, as far as that is sane.
+
+    With a window it needs the window, and a little more so that a short rewind finds its blocks.
+    """
+    program = runtime.program
+    positions = context
+    if program.window is not None:
+        positions = min(context, program.window + REWIND)
+    positions += runtime.cache.block_positions
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    per_position = runtime.cache.block_bytes // runtime.cache.block_positions
+    return min(positions * per_position, physical // 4)

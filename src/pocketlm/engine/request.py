@@ -1,0 +1,213 @@
+"""One text that is being generated: what is known of it, and what its reader gets.
+
+It knows its token ids, how they are chosen and when to end. It does not know what else runs, how
+a step is made, or what the ids spell.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlm.engine.sampling import Sampler, SamplingParameters, Token
+from pocketlm.errors import Error
+
+if TYPE_CHECKING:
+    from pocketlm.engine.blocks import BlockPool
+    from pocketlm.engine.blocks import Sequence as Cached
+    from pocketlm.engine.engine import Engine
+    from pocketlm.models.program import Rope
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of the prompt's `total` tokens are processed."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user should be told, in one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The end, and why: "stop" (a stop token), "length" (max_tokens, or the context is full)."""
+
+    reason: str
+
+
+Event = Token | Progress | Notice | Finish
+
+
+@dataclass
+class Timings:
+    """Seconds. Time that the reader of a stream took between two tokens is not counted."""
+
+    #: Opening the model.
+    load_s: float = 0.0
+    #: Processing the prompt, what the cache held excluded.
+    prompt_s: float = 0.0
+    #: From the call to the first token.
+    first_token_s: float = 0.0
+    #: From the first token to the last.
+    generation_s: float = 0.0
+
+
+class Request:
+    """An iterator of events. Closing it, early or late, gives back what it holds.
+
+    `tokens` are the prompt's ids and then the generated ones (without the stop token).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompt: Sequence[int],
+        parameters: SamplingParameters,
+        stop_ids: frozenset[int],
+        sampler: Sampler,
+        limit: int,
+    ) -> None:
+        """See `Engine.generate`; `limit` is how many tokens there may be in all."""
+        self.tokens = list(prompt)
+        self.parameters = parameters
+        self.prompt_tokens = len(prompt)
+        self.cached_tokens = 0
+        self.finish_reason: str | None = None
+        self.timings = Timings()
+        self.events: deque[Event | Error] = deque()
+        self.sequence: Cached | None = None
+        self.rope_set = 0
+        self._engine = engine
+        self._stop_ids = stop_ids
+        self._sampler = sampler
+        self._limit = limit
+        self._begun: float | None = None
+        self._closed = False
+
+    @property
+    def generated(self) -> list[int]:
+        """The generated ids."""
+        return self.tokens[self.prompt_tokens :]
+
+    @property
+    def pending(self) -> list[int]:
+        """The ids that are still to be processed."""
+        return self.tokens[len(self.sequence) if self.sequence is not None else 0 :]
+
+    def prepare(self, blocks: BlockPool, rope: Rope) -> Cached:
+        """Return the sequence to extend: a new one at the start, and where the factor set changes.
+
+        LongRoPE has one set of factors for texts up to a length and one for longer ones; keys
+        turned by one are of no use to the other (nor are those computed from them, layers above).
+        """
+        rope_set = rope.set_for(len(self.tokens))
+        if self.sequence is not None and rope_set != self.rope_set:
+            self.release()
+            self.events.append(
+                Notice(
+                    f"the text has passed {rope.original_context:,} tokens: it is processed again, "
+                    "with the model's factors for long texts"
+                )
+            )
+        if self.sequence is None:
+            self.rope_set = rope_set
+            self.sequence = blocks.sequence(self.tokens[:-1], key=rope_set)
+            if not self.generated:
+                self.cached_tokens = len(self.sequence)
+        return self.sequence
+
+    def processed(self, count: int, seconds: float) -> None:
+        """Note that a step took `seconds`, after which `count` tokens are processed."""
+        if self.generated:
+            self.timings.generation_s += seconds
+        else:
+            self.timings.prompt_s += seconds
+        if count <= self.prompt_tokens or count < len(self.tokens):
+            self.events.append(Progress(count, len(self.tokens)))
+
+    def accept(self, logits: npt.NDArray[np.float32]) -> None:
+        """Choose the next token."""
+        token = self._sampler.choose(logits)
+        if not self.generated and self._begun is not None:
+            self.timings.first_token_s = time.perf_counter() - self._begun
+        if token.id in self._stop_ids:
+            self._finish("stop")
+            return
+        self.tokens.append(token.id)
+        self.events.append(token)
+        if len(self.tokens) >= self._limit:
+            self._finish("length")
+
+    def fail(self, error: Error) -> None:
+        """End with an error, which the reader gets."""
+        self.events.append(error)
+        self.finish_reason = "error"
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the cache."""
+        if self.sequence is not None:
+            self.sequence.free()
+            self.sequence = None
+
+    def close(self) -> None:
+        """Stop here. What was generated so far stays in `tokens`."""
+        if not self._closed:
+            self._closed = True
+            self._engine.leave(self)
+
+    def __iter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> Event:
+        """The next event; computes as much as it takes. Raises pocketlm.Error where that fails."""
+        if self._closed:
+            raise StopIteration
+        if self._begun is None:
+            self._begun = time.perf_counter()
+            self._engine.join(self)
+        try:
+            event = self._engine.next_event(self)
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(event, Finish):
+            self.close()
+        return event
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Close: a reader may just let go of the iterator."""
+        if hasattr(self, "_closed"):
+            self.close()
+
+    def _finish(self, reason: str) -> None:
+        self.finish_reason = reason
+        self.events.append(Finish(reason))
+        self.release()

@@ -1,0 +1,184 @@
+"""A program bound to its weights: what a step runs.
+
+It knows programs, tensors and the native module, and makes the one out of the others: each weight a
+prepared matrix, each operation a call of the executor's. It knows no sequence and no sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlm import _native
+from pocketlm.errors import ModelFileError, ParameterError, UnsupportedError
+from pocketlm.models.program import Attend, Embed, Pick, Program, Project, Weight
+
+if TYPE_CHECKING:
+    from pocketlm.formats.checkpoint import Tensor
+
+CACHE_TYPES = ("f16", "q8")
+QUANTIZED = ("q4_0", "q8_0")
+FLOATS = ("F32", "F16", "BF16")
+MOST_THREADS = 1024
+
+#: One part of a step: (count, first position, rope set, block table), as the executor takes it.
+Segment = tuple[int, int, int, npt.NDArray[np.int32]]
+
+
+class Runtime:
+    """A program, its weights in native form, and the cache it reads and writes."""
+
+    def __init__(
+        self,
+        program: Program,
+        tensors: Mapping[str, Tensor],
+        *,
+        threads: int | None = None,
+        cache_type: str = "f16",
+        quantize: str | None = None,
+    ) -> None:
+        """Prepare the weights. With `quantize`, float matrices take that type.
+
+        An embedding that is not also the output head stays as it is (one row is read a token), and
+        the head, the most sensitive matrix, takes 8 bits at least.
+
+        Raises ParameterError for an argument, ModelFileError for weights that are not finite.
+        """
+        if threads is None:
+            threads = _native.default_threads()
+        if isinstance(threads, bool) or not isinstance(threads, int):
+            raise ParameterError(f"threads is {threads!r}; it must be a whole number")
+        if not 1 <= threads <= MOST_THREADS:
+            raise ParameterError(f"threads is {threads}; it must be 1 to {MOST_THREADS}")
+        _one_of("cache_type", cache_type, CACHE_TYPES)
+        if quantize is not None:
+            _one_of("quantize", quantize, QUANTIZED)
+        self.program = program
+        self.pool = _native.ThreadPool(threads)
+        self.cache = _native.KVCache(program.layers, program.kv_heads, program.head_dim, cache_type)
+        types = {} if quantize is None else _quantized_types(program, quantize.upper())
+        self._tensors = tensors
+        self._matrices = {w: self._matrix(w, types.get(w)) for w in program.weights}
+        self._executor = self._build()
+        del self._tensors
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all matrices, as prepared."""
+        return sum(matrix.nbytes for matrix in self._matrices.values())
+
+    def run(
+        self, tokens: Sequence[int], segments: Sequence[Segment], picks: Sequence[int]
+    ) -> npt.NDArray[np.float32]:
+        """One step: the logits, float32 [len(picks), vocabulary]. See `_native.Executor.run`."""
+        return self._executor.run(
+            np.array(tokens, dtype=np.int32), segments, np.array(picks, dtype=np.int32)
+        )
+
+    def _build(self) -> _native.Executor:
+        program = self.program
+        executor = _native.Executor(
+            self.pool,
+            self.cache,
+            list(program.buffers.values()),
+            program.heads,
+            program.kv_heads,
+            program.head_dim,
+            program.norm_eps,
+            program.attention_scale,
+            program.window or 0,
+            list(program.rope.inverse_frequencies),
+            program.rope.scale,
+            program.rope.pairing == "adjacent",
+        )
+        place = {name: index for index, name in enumerate(program.buffers)}
+        for operation in program.operations:
+            match operation:
+                case Embed(output, weight):
+                    executor.embed(place[output], self._matrices[weight])
+                case Project(input, output, weights, biases, norm, gate, add):
+                    executor.project(
+                        place[input],
+                        place[output],
+                        [self._matrices[weight] for weight in weights],
+                        [self._vector(bias) for bias in biases or [None] * len(weights)],
+                        self._vector(norm),
+                        gate,
+                        add,
+                    )
+                case Attend(input, output, layer):
+                    executor.attend(place[input], place[output], layer)
+                case Pick(input, output):
+                    executor.pick(place[input], place[output])
+        return executor
+
+    def _matrix(self, weight: Weight, quantize: str | None) -> _native.Matrix:
+        data = self._rows(weight)
+        kind = weight.type
+        mapped = kind not in FLOATS  # its pages can go once they are prepared
+        if quantize is not None and kind in FLOATS:
+            data, kind = _quantize(data, weight, quantize), quantize
+        try:
+            return _native.Matrix(kind, weight.rows, weight.columns, data, self.pool, mapped)
+        except ValueError as error:
+            raise ModelFileError(f"tensor {weight.name!r}: {error}") from None
+
+    def _vector(self, weight: Weight | None) -> npt.NDArray[np.float32] | None:
+        if weight is None:
+            return None
+        if weight.type not in FLOATS:
+            raise UnsupportedError(f"tensor {weight.name!r} is a vector of type {weight.type}")
+        values = _floats(self._rows(weight), weight.type)
+        if not np.isfinite(values).all():
+            raise ModelFileError(f"tensor {weight.name!r} holds values that are not finite")
+        return values
+
+    def _rows(self, weight: Weight) -> npt.NDArray[np.uint8]:
+        """The weight's rows within its tensor: uint8 [weight.nbytes]."""
+        row = weight.nbytes // weight.rows
+        return self._tensors[weight.name].data[weight.start * row :][: weight.rows * row]
+
+
+def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ParameterError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+
+
+def _floats(data: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.float32]:
+    """Stored F32, F16 or BF16 numbers as a float32 array of their own."""
+    if kind == "BF16":
+        return (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    return data.view("<f4" if kind == "F32" else "<f2").astype(np.float32)
+
+
+def _quantized_types(program: Program, kind: str) -> dict[Weight, str]:
+    """The type that each matrix takes on load; one that is only looked up in takes none."""
+    types: dict[Weight, str] = {}
+    head = False
+    for operation in program.operations:
+        if isinstance(operation, Pick):
+            head = True
+        elif isinstance(operation, Project):
+            types.update(dict.fromkeys(operation.weights, "Q8_0" if head else kind))
+    return types
+
+
+def _quantize(data: npt.NDArray[np.uint8], weight: Weight, kind: str) -> npt.NDArray[np.uint8]:
+    """Quantise a float matrix some rows at a time: little memory beside the result."""
+    from gguf import GGMLQuantizationType, quants
+
+    target = GGMLQuantizationType[kind]
+    if weight.columns % 32:
+        raise ParameterError(f"cannot quantize {weight.name!r}: {weight.columns} columns a row")
+    row = data.size // weight.rows
+    step = max(1, (1 << 22) // weight.columns)
+    parts = []
+    for start in range(0, weight.rows, step):
+        values = _floats(data[start * row : (start + step) * row], weight.type)
+        if not np.isfinite(values).all():
+            raise ModelFileError(f"tensor {weight.name!r} holds values that are not finite")
+        parts.append(quants.quantize(values.reshape(-1, weight.columns), target).reshape(-1))
+    return np.concatenate(parts)
