@@ -295,8 +295,8 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         __m128i* out = reinterpret_cast<__m128i*>(values + static_cast<size_t>(at) * group_columns);
         _mm_storeu_si128(out, _mm512_cvtepi32_epi8(low_quants));
         _mm_storeu_si128(out + 1, _mm512_cvtepi32_epi8(high_quants));
-        const float low_sum = static_cast<float>(_mm512_reduce_add_epi32(low_quants));
-        const float high_sum = static_cast<float>(_mm512_reduce_add_epi32(high_quants));
+        const float low_sum = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(low_quants));
+        const float high_sum = _mm512_reduce_add_ps(_mm512_cvtepi32_ps(high_quants));
         scales[at] = scale;
         sums[at] = scale * (low_sum + high_sum);
         low_sums[at] = scale * low_sum;
