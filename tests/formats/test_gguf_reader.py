@@ -223,6 +223,10 @@ def test_metadata_that_is_wrong():
     kind = next(field for field in file.fields if field.meaning == "type of a")
     file.data[kind.offset] = 13
     refused(file.data, "'a' is of type 13, which GGUF does not have")
+    file = make.gguf_bytes([("a", make.ARRAY, (make.U8, [1]))], [])
+    kind = next(field for field in file.fields if field.meaning == "element type of a")
+    file.data[kind.offset] = 13
+    refused(file.data, "'a' has elements of type 13, which GGUF does not have")
 
 
 def test_arrays_of_arrays_are_refused():

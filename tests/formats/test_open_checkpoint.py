@@ -142,6 +142,14 @@ def test_parts_that_do_not_belong_together(tmp_path):
         assert open_checkpoint(write_gguf(tmp_path / odd)).tensors
 
 
+def test_the_tokenizer_is_the_checkpoints_own(smollm2, tmp_path):
+    with open_checkpoint(smollm2) as checkpoint:
+        assert checkpoint.tokenizer().encode("Hello world") == [19556, 905]
+    with pytest.raises(ModelFileError) as caught:
+        open_checkpoint(write_gguf(tmp_path / "m.gguf")).tokenizer()
+    assert str(caught.value).startswith(str(tmp_path / "m.gguf"))
+
+
 def test_opening_the_real_model_is_quick(smollm2):
     code = (
         "import sys, time, pathlib\n"

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import struct
 import tracemalloc
 
@@ -252,4 +253,16 @@ def test_one_file_of_any_name_will_do_and_two_will_not(tmp_path):
     assert list(open_checkpoint(tmp_path).tensors) == ["a"]
     save_file({"a": np.ones(3, np.float32)}, tmp_path / "more.safetensors")
     with pytest.raises(ModelFileError, match=r"2 safetensors files but neither model\.safetensors"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_weights_file_that_is_empty_or_no_file(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    path = tmp_path / "model.safetensors"
+    path.touch()
+    with pytest.raises(ModelFileError, match=r"model\.safetensors: the file is empty"):
+        open_checkpoint(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ModelFileError, match=r"model\.safetensors: not a regular file"):
         open_checkpoint(tmp_path)
