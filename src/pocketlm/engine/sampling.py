@@ -73,16 +73,18 @@ class SamplingParameters:
         _whole("top_k", self.top_k, 0)
         _number("top_p", self.top_p, 0, 1, above=True)
         _number("min_p", self.min_p, 0, 1)
-        _number("repetition_penalty", self.repetition_penalty, 0, above=True)
+        _number("repetition_penalty", self.repetition_penalty, 0.01, 100)
         _number("presence_penalty", self.presence_penalty, -2, 2)
         _number("frequency_penalty", self.frequency_penalty, -2, 2)
         for name, least in (("seed", 0), ("max_tokens", 1), ("logprobs", 0)):
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), least)
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        if not all(isinstance(text, str) and text for text in stop):
+        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
+        if not isinstance(stop, Sequence) or not all(isinstance(s, str) and s for s in stop):
             raise ParameterError("stop must be strings that are not empty")
-        object.__setattr__(self, "stop", stop)
+        object.__setattr__(self, "stop", tuple(stop))
+        if not isinstance(self.logit_bias, Mapping):
+            raise ParameterError("logit_bias must map token ids to numbers")
         for token, bias in self.logit_bias.items():
             _whole("a token id of logit_bias", token, 0)
             _number(f"logit_bias of token {token}", bias, -1e9, 1e9)
@@ -181,7 +183,8 @@ class Sampler:
         best = int(logits.argmax())
         if p.temperature < GREEDY or p.top_k == 1:
             return best
-        weights = np.exp((logits - logits[best]) * np.float32(1 / p.temperature))
+        scale = np.float32(1 / min(p.temperature, 1e30))  # 1 / 1e300 would be 0: NaN at -inf
+        weights = np.exp((logits - logits[best]) * scale)
         least = _least(weights, p.top_k, p.top_p, p.min_p)
         if least == 0:
             return _place(weights, self._random.random())
