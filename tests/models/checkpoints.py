@@ -109,7 +109,9 @@ class Stored:
         return self.data.nbytes
 
 
-def save(name: str, folder: Path, *, older: bool = False) -> None:
+def save(
+    name: str, folder: Path, *, older: bool = False, dtype: torch.dtype = torch.float32
+) -> None:
     """Make the checkpoint `name` and save it, with config.json in the present or the older form."""
     torch.manual_seed(0)
     config = CONFIGURATIONS[name]()
@@ -124,7 +126,7 @@ def save(name: str, folder: Path, *, older: bool = False) -> None:
                 parameter.copy_(1 + 0.1 * torch.randn_like(parameter))
             else:
                 parameter.copy_(0.12 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
+    model.to(dtype).save_pretrained(folder)
     if older:
         path = folder / "config.json"
         path.write_text(json.dumps(_older(json.loads(path.read_text()))))

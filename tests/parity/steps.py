@@ -1,16 +1,38 @@
-"""Driving a runtime step by step: one sequence, in pieces of any size."""
+"""What the parity tests do with an engine, and with one sequence of a runtime by hand."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from pocketlm import models
+from pocketlm.engine.engine import Engine
 from pocketlm.engine.runtime import Runtime
+from pocketlm.engine.sampling import SamplingParameters
+from pocketlm.formats.checkpoint import Checkpoint
+
+
+def engine_of(
+    checkpoint: Checkpoint, *, threads: int | None = None, cache_type: str = "f16"
+) -> Engine:
+    """The checkpoint, ready to generate, with its whole context."""
+    program = models.build(checkpoint.config, checkpoint.tensors)
+    runtime = Runtime(program, checkpoint.tensors, threads=threads, cache_type=cache_type)
+    return Engine(runtime, program.context)
+
+
+def greedy(engine: Engine, prompt: Sequence[int], count: int) -> list[int]:
+    """The `count` likeliest next tokens, one after the other; none of them ends the text."""
+    with engine.generate(prompt, SamplingParameters(max_tokens=count)) as request:
+        for _ in request:
+            pass
+        return request.generated
 
 
 class Steps:
-    """A sequence in a runtime's cache. `rope_set` is fixed from its final length, as it must be."""
+    """One sequence in a runtime's cache, to be put in steps together with others."""
 
     def __init__(self, runtime: Runtime, length: int) -> None:
+        """A sequence that will be `length` tokens long, which decides LongRoPE's factors."""
         self._runtime = runtime
         self._rope_set = runtime.program.rope.set_for(length)
         self._table: list[int] = []
@@ -24,30 +46,8 @@ class Steps:
             self._table.append(cache.allocate())
         return count, start, self._rope_set, np.array(self._table, np.int32)
 
-    def run(self, tokens: Sequence[int]) -> np.ndarray:
-        """The logits of each of the next tokens."""
-        return self._runtime.run(tokens, [self.segment(len(tokens))], range(len(tokens)))
-
     def free(self) -> None:
+        """Let go of the blocks."""
         for block in self._table:
             self._runtime.cache.release(block)
         self._table = []
-
-
-def logits(runtime: Runtime, tokens: Sequence[int], chunk: int | None = None) -> np.ndarray:
-    """float32 [n, vocab], the tokens processed `chunk` at a time."""
-    steps = Steps(runtime, len(tokens))
-    chunk = chunk or len(tokens)
-    parts = [steps.run(tokens[start : start + chunk]) for start in range(0, len(tokens), chunk)]
-    steps.free()
-    return np.concatenate(parts)
-
-
-def greedy(runtime: Runtime, prompt: Sequence[int], count: int) -> list[int]:
-    """The `count` likeliest next tokens, one after the other."""
-    steps = Steps(runtime, len(prompt) + count)
-    found = [int(steps.run(prompt)[-1].argmax())]
-    while len(found) < count:
-        found.append(int(steps.run(found[-1:])[-1].argmax()))
-    steps.free()
-    return found

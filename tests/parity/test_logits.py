@@ -1,4 +1,4 @@
-"""The native runtime against transformers, on tiny random checkpoints in float32.
+"""The engine against transformers, on tiny random checkpoints.
 
 The cache holds float16, the smallest type that loses next to nothing; the checkpoints' scale is
 such that what it rounds off stays within the tolerance (see `models.checkpoints`). So that a fault
@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from models import checkpoints, interpreter
-from parity.steps import Steps, logits
-from pocketlm import models
-from pocketlm.engine.runtime import Runtime
+from parity.steps import Steps, engine_of
+from pocketlm.engine.engine import Engine
+from pocketlm.engine.request import Notice
+from pocketlm.engine.sampling import SamplingParameters
 from pocketlm.formats.open import open_checkpoint
 
 TOLERANCE = 1e-3
@@ -30,52 +32,64 @@ LENGTHS = (checkpoints.WINDOW, checkpoints.ORIGINAL, checkpoints.ORIGINAL + 1, 1
 class Case:
     folder: Path
     model: Any
-    runtime: Runtime
-    weights: dict[str, np.ndarray]
+    engine: Engine
 
     def expected(self, tokens: list[int]) -> np.ndarray:
+        """One forward of transformers over the whole length."""
         return checkpoints.reference_logits(self.model, tokens)
 
     def interpreted(self, tokens: list[int]) -> np.ndarray:
-        return interpreter.run(self.runtime.program, self.weights, tokens, cache=float16)
+        _, tensors = checkpoints.stored(self.folder)
+        weights = {name: tensor.data for name, tensor in tensors.items()}
+        program = self.engine.runtime.program
+        return interpreter.run(program, weights, tokens, cache=float16)
 
 
 @pytest.fixture(scope="module", params=checkpoints.CONFIGURATIONS)
 def case(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     folder = tmp_path_factory.mktemp("checkpoint")
     checkpoints.save(request.param, folder)
-    _, tensors = checkpoints.stored(folder)
     with open_checkpoint(folder) as checkpoint:
-        program = models.build(checkpoint.config, checkpoint.tensors)
-        runtime = Runtime(program, checkpoint.tensors, threads=2)
-        weights = {name: tensor.data for name, tensor in tensors.items()}
-        yield Case(folder, checkpoints.reference(folder), runtime, weights)
+        yield Case(folder, checkpoints.reference(folder), engine_of(checkpoint, threads=2))
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_at_once_in_chunks_and_token_by_token(case: Case, length: int) -> None:
     tokens = checkpoints.tokens(length, seed=length)
-    expected, interpreted = case.expected(tokens), case.interpreted(tokens)
-    at_once = logits(case.runtime, tokens)
-    assert np.abs(at_once - expected).max() < TOLERANCE
-    assert np.abs(at_once - interpreted).max() < EXACT
+    at_once = case.engine.logits(tokens)
+    assert np.abs(at_once - case.expected(tokens)).max() < TOLERANCE
+    assert np.abs(at_once - case.interpreted(tokens)).max() < EXACT
     for chunk in (1, 7, 32, 33):
         # Not only near: how a prompt is cut must not decide what is answered.
-        np.testing.assert_array_equal(logits(case.runtime, tokens, chunk), at_once)
+        np.testing.assert_array_equal(case.engine.logits(tokens, chunk), at_once)
+
+
+def test_greedy_tokens_beyond_windows_and_the_longrope_crossing(case: Case) -> None:
+    """Each token is the likeliest of transformers' forward over the whole text so far."""
+    prompt = checkpoints.tokens(checkpoints.ORIGINAL - 8, seed=3)
+    with case.engine.generate(prompt, SamplingParameters(max_tokens=60)) as request:
+        notices = [event for event in request if isinstance(event, Notice)]
+    crosses = case.engine.runtime.program.rope.original_context == checkpoints.ORIGINAL
+    assert len(notices) == int(crosses)
+    assert len(request.generated) == 60
+    for length, token in enumerate(request.generated, len(prompt)):
+        row = case.expected(request.tokens[:length])[-1]
+        assert row[token] > row.max() - TOLERANCE
 
 
 def test_sequences_in_one_step_are_as_alone(case: Case) -> None:
     """Of different lengths, at different places, with different sets of LongRoPE."""
+    runtime = case.engine.runtime
     texts = [checkpoints.tokens(n, seed=n) for n in (70, 20, 33)]
     together: list[list[np.ndarray]] = [[] for _ in texts]
-    steps = [Steps(case.runtime, len(text)) for text in texts]
+    steps = [Steps(runtime, len(text)) for text in texts]
     done = [0] * len(texts)
     for count in (1, 30, 39):
         parts = [text[at : at + count] for text, at in zip(texts, done, strict=True)]
         live = [i for i, part in enumerate(parts) if part]
         segments = [steps[i].segment(len(parts[i])) for i in live]
         joined = [token for i in live for token in parts[i]]
-        rows = case.runtime.run(joined, segments, range(len(joined)))
+        rows = runtime.run(joined, segments, range(len(joined)))
         for i in live:
             together[i].append(rows[: len(parts[i])])
             rows = rows[len(parts[i]) :]
@@ -83,20 +97,39 @@ def test_sequences_in_one_step_are_as_alone(case: Case) -> None:
     for step in steps:
         step.free()
     for text, found in zip(texts, together, strict=True):
-        np.testing.assert_array_equal(np.concatenate(found), logits(case.runtime, text))
+        np.testing.assert_array_equal(np.concatenate(found), case.engine.logits(text))
 
 
 def test_an_8_bit_cache_loses_little(case: Case) -> None:
-    with open_checkpoint(case.folder) as checkpoint:
-        runtime = Runtime(case.runtime.program, checkpoint.tensors, threads=1, cache_type="q8")
     tokens = checkpoints.tokens(100)
     expected = case.expected(tokens)
-    error = logits(runtime, tokens) - expected
+    with open_checkpoint(case.folder) as checkpoint:
+        error = engine_of(checkpoint, threads=1, cache_type="q8").logits(tokens) - expected
     assert np.sqrt(np.mean(error**2)) < 0.03 * expected.std()
 
 
-def test_blocks_are_given_back(case: Case) -> None:
-    assert case.runtime.cache.blocks_in_use == 0
+def test_the_number_of_threads_decides_nothing(case: Case) -> None:
+    tokens = checkpoints.tokens(50)
+    with open_checkpoint(case.folder) as checkpoint:
+        for threads in (1, 3):
+            found = engine_of(checkpoint, threads=threads).logits(tokens)
+            np.testing.assert_array_equal(found, case.engine.logits(tokens))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "f16"])
+@pytest.mark.parametrize("name", ["phi3 with longrope", "llama with linear rope and biases"])
+def test_weights_of_16_bits_are_used_as_they_are(
+    name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    """Transformers computes in float32 with the same rounded weights."""
+    checkpoints.save(name, tmp_path, dtype=dtype)
+    model = checkpoints.reference(tmp_path)
+    tokens = checkpoints.tokens(60)
+    with open_checkpoint(tmp_path) as checkpoint:
+        types = {tensor.type for tensor in checkpoint.tensors.values()}
+        assert types == {"BF16" if dtype is torch.bfloat16 else "F16"}
+        error = engine_of(checkpoint).logits(tokens) - checkpoints.reference_logits(model, tokens)
+    assert np.abs(error).max() < TOLERANCE
 
 
 def float16(rows: np.ndarray) -> np.ndarray:

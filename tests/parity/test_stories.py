@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from models import interpreter
-from parity.steps import greedy, logits
+from parity.steps import engine_of, greedy
 from parity.stories import write_gguf
-from pocketlm import models
-from pocketlm.engine.runtime import Runtime
 from pocketlm.formats.checkpoint import Checkpoint
 from pocketlm.formats.open import open_checkpoint
 
@@ -28,21 +26,17 @@ def stories(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield checkpoint
 
 
-@pytest.fixture(scope="module")
-def runtime(stories: Checkpoint) -> Runtime:
-    return Runtime(models.build(stories.config, stories.tensors), stories.tensors)
-
-
-def test_greedy_text(stories: Checkpoint, runtime: Runtime) -> None:
-    tokens = greedy(runtime, [BOS], 300)
+def test_greedy_text(stories: Checkpoint) -> None:
+    engine = engine_of(stories)
+    tokens = greedy(engine, [BOS], 300)
     assert stories.tokenizer().decode(tokens).startswith(BEGINNING)
 
     weights = {
         name: tensor.data.view("<f4").reshape(tensor.shape)
         for name, tensor in stories.tensors.items()
     }
-    exact = interpreter.run(runtime.program, weights, [BOS, *tokens[:-1]])
-    error = np.abs(logits(runtime, [BOS, *tokens[:-1]]) - exact).max()
+    exact = interpreter.run(engine.runtime.program, weights, [BOS, *tokens[:-1]])
+    error = np.abs(engine.logits([BOS, *tokens[:-1]]) - exact).max()
     assert error < 0.1  # of logits as large as 23: the cache is float16
     best = np.sort(exact, axis=1)[:, -2:]
     clear = best[:, 1] - best[:, 0] > 2 * error
