@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -67,19 +68,18 @@ inline void check_close(double got, double expected, double tolerance, const cha
     check_close(static_cast<double>(got), static_cast<double>(expected), tolerance, #got,     \
                 __FILE__, __LINE__)
 
+inline void check_refused(const std::function<void()>& body, const char* what, const char* file,
+                          int line) {
+    try {
+        body();
+    } catch (const std::invalid_argument&) {
+        return;
+    }
+    fail(file, line, std::string("not refused: ") + what);
+}
+
 // std::invalid_argument, and nothing else, comes out.
-#define CHECK_REFUSED(...)                                               \
-    do {                                                                 \
-        bool refused = false;                                            \
-        try {                                                            \
-            __VA_ARGS__;                                                 \
-        } catch (const std::invalid_argument&) {                         \
-            refused = true;                                              \
-        }                                                                \
-        if (!refused) {                                                  \
-            fail(__FILE__, __LINE__, "not refused: " #__VA_ARGS__);      \
-        }                                                                \
-    } while (false)
+#define CHECK_REFUSED(...) check_refused([&] { __VA_ARGS__; }, #__VA_ARGS__, __FILE__, __LINE__)
 
 inline int run_tests() {
     int failures = 0;
