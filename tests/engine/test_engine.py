@@ -1,0 +1,324 @@
+"""Requests run together, cut, cancelled and interrupted: each writes the text it would alone.
+
+The models are tiny random ones (that their logits are right is `parity`'s subject); chunks are
+small, so that little text crosses all the borders that long text would.
+"""
+
+import gc
+import itertools
+import threading
+
+import gguf
+import numpy as np
+import pytest
+
+from models import checkpoints
+from pocketlm import models
+from pocketlm.engine import engine as engine_module
+from pocketlm.engine.engine import Engine
+from pocketlm.engine.request import Finish, Notice, Progress
+from pocketlm.engine.runtime import Runtime
+from pocketlm.engine.sampling import SamplingParameters, Token
+from pocketlm.errors import ContextError, ModelFileError, ParameterError
+from pocketlm.formats.open import open_checkpoint
+
+NAMES = ["phi3 with a window", "phi3 with longrope", "llama, grouped and tied"]
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(engine_module, "CHUNK", 16)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    made = {name: tmp_path_factory.mktemp("model") for name in NAMES}
+    for name, folder in made.items():
+        checkpoints.save(name, folder)
+    return made
+
+
+def open_engine(folder, **options):
+    with open_checkpoint(folder) as checkpoint:
+        program = models.build(checkpoint.config, checkpoint.tensors)
+        return Engine(Runtime(program, checkpoint.tensors, **options), program.context)
+
+
+@pytest.fixture(params=NAMES)
+def engine(request, folders):
+    made = open_engine(folders[request.param], threads=1)
+    yield made
+    assert made.blocks.in_use == 0
+    made.close()
+    assert made.runtime.cache.blocks_in_use == 0
+
+
+@pytest.fixture
+def llama(folders):
+    return open_engine(folders["llama, grouped and tied"], threads=1)
+
+
+def events(engine, prompt, stop_ids=frozenset(), **options):
+    with engine.generate(prompt, SamplingParameters(**options), stop_ids) as request:
+        return list(request), request
+
+
+def answer(engine, prompt, **options):
+    return events(engine, prompt, **options)[1].generated
+
+
+PROMPT = checkpoints.tokens(50, seed=1)
+SAMPLED = {"temperature": 1.0, "top_p": 0.9, "seed": 5, "max_tokens": 30}
+
+
+def test_events_in_their_order(llama):
+    found, request = events(llama, PROMPT, max_tokens=3)
+    assert found[:4] == [Progress(n, 50) for n in (16, 32, 48, 50)]
+    assert [type(event) for event in found[4:]] == [Token, Token, Token, Finish]
+    assert [event.id for event in found[4:7]] == request.generated
+    assert request.finish_reason == "length"
+    times = request.timings
+    assert 0 < times.prompt_s <= times.first_token_s
+    assert times.generation_s > 0
+
+
+def test_a_stop_token_ends_the_text_and_is_no_part_of_it(llama):
+    tokens = answer(llama, PROMPT, max_tokens=10)
+    end = tokens[4]
+    found, request = events(llama, PROMPT, stop_ids=frozenset([end]))
+    assert found[-1] == Finish("stop")
+    assert request.generated == tokens[: tokens.index(end)]
+
+
+def test_the_context_is_the_end(engine):
+    found, request = events(engine, PROMPT)
+    assert found[-1] == Finish("length")
+    assert len(request.tokens) == engine.context
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(engine):
+    for length in (128, 200):
+        with pytest.raises(ContextError, match=f"{length} tokens and the context window 128"):
+            engine.generate(checkpoints.tokens(length))
+    assert len(answer(engine, checkpoints.tokens(127))) == 1
+
+
+def test_ids_outside_the_vocabulary_are_refused(llama):
+    for bad in ([], [-1], [checkpoints.VOCABULARY], [1.5], ["a"]):
+        with pytest.raises(ParameterError):
+            llama.generate(bad)
+        with pytest.raises(ParameterError):
+            llama.logits(bad)
+    with pytest.raises(ContextError, match=r"129 tokens.*128"):
+        llama.logits(checkpoints.tokens(129))
+
+
+def test_banned_ids_are_never_generated(folders):
+    with open_checkpoint(folders["llama, grouped and tied"]) as checkpoint:
+        program = models.build(checkpoint.config, checkpoint.tensors)
+        runtime = Runtime(program, checkpoint.tensors, threads=1)
+        allowed = {3, 5, 8}
+        banned = sorted(set(range(program.vocab_size)) - allowed)
+        drawn = answer(Engine(runtime, program.context, banned), PROMPT, **SAMPLED)
+    assert set(drawn) <= allowed
+
+
+def test_a_known_beginning_is_taken_from_the_cache_and_changes_nothing(engine):
+    first, fresh = events(engine, PROMPT, logprobs=9, **SAMPLED)
+    again, request = events(engine, PROMPT, logprobs=9, **SAMPLED)
+    assert fresh.cached_tokens == 0
+    assert request.cached_tokens == 32
+    assert [e for e in again if isinstance(e, Token)] == [e for e in first if isinstance(e, Token)]
+    grown = [*fresh.tokens, *checkpoints.tokens(5, seed=2)]
+    _, longer = events(engine, grown, logprobs=9, **SAMPLED)
+    assert longer.cached_tokens == 64
+    engine.blocks.clear()
+    _, recomputed = events(engine, grown, logprobs=9, **SAMPLED)
+    assert recomputed.cached_tokens == 0
+    assert recomputed.generated == longer.generated
+
+
+def test_logits_use_nothing_that_the_cache_holds(engine):
+    expected = engine.logits(PROMPT)
+    answer(engine, PROMPT, max_tokens=5)
+    rows = []
+    run = engine.runtime.run
+    engine.runtime.run = lambda tokens, *rest: rows.append(len(tokens)) or run(tokens, *rest)
+    np.testing.assert_array_equal(engine.logits(PROMPT, 20), expected)
+    assert rows == [20, 20, 10]
+
+
+def test_requests_together_write_what_they_write_alone(engine):
+    prompts = [checkpoints.tokens(n, seed=n) for n in (50, 3, 31, 20)]
+    alone = [answer(engine, prompt, **SAMPLED) for prompt in prompts]
+    engine.blocks.clear()
+    requests = [engine.generate(prompt, SamplingParameters(**SAMPLED)) for prompt in prompts]
+    widest = 0
+    for _ in itertools.zip_longest(*requests):
+        widest = max(widest, engine.blocks.in_use)
+    assert widest > 4  # they did run together
+    assert [request.generated for request in requests] == alone
+
+
+def test_requests_read_by_several_threads(engine):
+    prompts = [checkpoints.tokens(n, seed=n) for n in (50, 3, 31, 20)]
+    alone = [answer(engine, prompt, **SAMPLED) for prompt in prompts]
+    together = [None] * 4
+
+    def read(i):
+        together[i] = answer(engine, prompts[i], **SAMPLED)
+
+    threads = [threading.Thread(target=read, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert together == alone
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 6])
+@pytest.mark.parametrize("how", ["close", "forget"])
+def test_cancelled_before_in_and_after_the_prompt(engine, taken, how):
+    alone = answer(engine, PROMPT, **SAMPLED)
+    engine.blocks.clear()
+    neighbour = engine.generate(PROMPT, SamplingParameters(**SAMPLED))
+    next(neighbour)
+    request = engine.generate(checkpoints.tokens(60, seed=9), SamplingParameters(max_tokens=9))
+    for _ in range(taken):
+        next(request)
+    if how == "close":
+        request.close()
+        assert next(request, None) is None
+    del request
+    gc.collect()
+    assert engine.blocks.in_use == len({n for n in neighbour.sequence.table if n >= 0})
+    for _ in neighbour:
+        pass
+    assert neighbour.generated == alone
+
+
+@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_leaves_the_engine_usable(engine, step, after):
+    """Ctrl-C during any step, before or after its native part: the neighbour writes on."""
+    alone = answer(engine, PROMPT, **SAMPLED)
+    engine.blocks.clear()
+    neighbour = engine.generate(PROMPT, SamplingParameters(**SAMPLED))
+    next(neighbour)
+    request = engine.generate(checkpoints.tokens(40, seed=9), SamplingParameters(max_tokens=20))
+    run, count = engine.runtime.run, itertools.count()
+
+    def interrupted(*step_arguments):
+        now = next(count) == step
+        if now and not after:
+            raise KeyboardInterrupt
+        logits = run(*step_arguments)
+        if now:
+            raise KeyboardInterrupt
+        return logits
+
+    engine.runtime.run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        for _ in request:
+            pass
+    for _ in neighbour:
+        pass
+    assert neighbour.generated == alone
+
+
+def test_crossing_to_the_long_factors_is_told_once_and_is_the_at_once_forward(folders):
+    engine = open_engine(folders["phi3 with longrope"], threads=1)
+    prompt = checkpoints.tokens(checkpoints.ORIGINAL - 3, seed=4)
+    found, request = events(engine, prompt, max_tokens=20)
+    notices = [i for i, event in enumerate(found) if isinstance(event, Notice)]
+    assert len(notices) == 1
+    assert f"passed {checkpoints.ORIGINAL} tokens" in found[notices[0]].text
+    before = [event for event in found[: notices[0]] if isinstance(event, Token)]
+    assert len(before) == 4  # up to the 33rd token, which the 34th needs processed
+    for length in range(len(prompt), len(request.tokens)):
+        row = engine.logits(request.tokens[:length])[-1]
+        assert request.tokens[length] == row.argmax()
+
+
+def test_a_prompt_beyond_the_crossing_is_processed_once(folders):
+    engine = open_engine(folders["phi3 with longrope"], threads=1)
+    found, _ = events(engine, PROMPT, max_tokens=4)
+    assert not any(isinstance(event, Notice) for event in found)
+    assert [event.done for event in found if isinstance(event, Progress)] == [16, 32, 48, 50]
+
+
+def test_a_window_holds_no_more_blocks_than_it_sees(folders):
+    engine = open_engine(folders["phi3 with a window"], threads=1)
+    most = 0
+    for _ in engine.generate(PROMPT):
+        most = max(most, engine.blocks.in_use)
+    assert most <= 2  # 20 positions lie in two blocks of 32 at most
+
+
+def test_damaged_weights_are_told_to_their_own_reader(llama):
+    run = llama.runtime.run
+    llama.runtime.run = lambda *arguments: run(*arguments) * np.float32(np.nan)
+    with pytest.raises(ModelFileError, match="weights are damaged"):
+        answer(llama, PROMPT, max_tokens=3)
+    llama.runtime.run = run
+    assert len(answer(llama, PROMPT, max_tokens=3)) == 3
+
+
+def test_the_same_text_with_any_number_of_threads(folders):
+    for folder in folders.values():
+        texts = [answer(open_engine(folder, threads=n), PROMPT, **SAMPLED) for n in (1, 2, 3)]
+        assert texts[0] == texts[1] == texts[2]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("threads", 0), ("threads", 1025), ("threads", 1.5), ("cache_type", "f8"), ("quantize", "q3")],
+)
+def test_loading_options_are_checked(folders, option, value):
+    with pytest.raises(ParameterError, match=option):
+        open_engine(folders["llama, grouped and tied"], **{option: value})
+
+
+def rounded(tensor, kind):
+    """The tensor in float32, its numbers those that the type can hold."""
+    target = gguf.GGMLQuantizationType[kind]
+    values = tensor.data.view(np.float32).reshape(tensor.shape)
+    values = gguf.quants.dequantize(gguf.quants.quantize(values, target), target)
+    data = values.astype(np.float32).reshape(-1).view(np.uint8)
+    return type(tensor)(tensor.name, "F32", tensor.shape, data)
+
+
+@pytest.mark.parametrize("name", ["phi3 with longrope", "llama, grouped and tied"])
+@pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
+def test_quantising_on_load(folders, name, kind):
+    """As the program with rounded weights, but for the rounding of what they are multiplied by."""
+    small = open_engine(folders[name], threads=1, quantize=kind)
+    with open_checkpoint(folders[name]) as checkpoint:
+        program = models.build(checkpoint.config, checkpoint.tensors)
+        tensors = dict(checkpoint.tensors)
+        head = "lm_head.weight" if "lm_head.weight" in tensors else "model.embed_tokens.weight"
+        for key, tensor in tensors.items():
+            if key == head:
+                tensors[key] = rounded(tensor, "Q8_0")
+            elif key.endswith("proj.weight"):
+                tensors[key] = rounded(tensor, kind.upper())
+        exact = Engine(Runtime(program, tensors, threads=1), program.context)
+    expected, found = exact.logits(PROMPT), small.logits(PROMPT)
+    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * expected.std()
+    assert small.runtime.weight_bytes < exact.runtime.weight_bytes / 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.norm.weight", "model.embed_tokens.weight", "model.layers.1.mlp.up_proj.weight"],
+)
+@pytest.mark.parametrize("quantize", [None, "q8_0"])
+def test_weights_that_are_no_numbers_are_named(folders, name, quantize):
+    with open_checkpoint(folders["llama, grouped and tied"]) as checkpoint:
+        program = models.build(checkpoint.config, checkpoint.tensors)
+        tensors = dict(checkpoint.tensors)
+        data = tensors[name].data.copy()
+        data.view(np.float32)[data.size // 8] = np.nan
+        tensors[name] = type(tensors[name])(name, "F32", tensors[name].shape, data)
+        with pytest.raises(ModelFileError, match=name):
+            Runtime(program, tensors, threads=1, quantize=quantize)
