@@ -122,6 +122,12 @@ def test_part_of_the_head_is_turned():
             assert int(part * head) == int(head * part) == turned
 
 
+@pytest.mark.parametrize("dimensions", [0, 17, 2**32 - 1])
+def test_more_than_the_head_cannot_be_turned(dimensions):
+    with pytest.raises(ModelFileError, match=r"dimension_count is \d+, expected at most .* 16"):
+        checkpoint("phi3", PHI3, ("phi3.rope.dimension_count", make.U32, dimensions))
+
+
 def test_a_head_of_its_own_length():
     keys = [(f"llama.attention.{key}_length", make.U32, 64) for key in ("key", "value")]
     opened = checkpoint("llama", LLAMA, *keys, ("llama.rope.dimension_count", make.U32, 64))
