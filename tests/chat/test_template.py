@@ -4,6 +4,8 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -169,6 +171,16 @@ def test_the_process_has_nothing_to_take() -> None:
     assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"]
     template.close()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_where_little_memory_is_allowed_already() -> None:
+    ask = (
+        "import resource; from pocketlm.chat.template import ChatTemplate;"
+        "resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20));"
+        "print(ChatTemplate('{{ 1 }}').render([]))"
+    )
+    answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=60)
+    assert answer.stdout == "1\n", answer.stderr
 
 
 def test_a_template_goes_on_after_an_error() -> None:

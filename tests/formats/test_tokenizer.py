@@ -151,6 +151,22 @@ def test_decode_beside_control_tokens(phi_3: Tokenizer) -> None:
     assert phi_3.decode(time_, after=phi_3.encode("a")[0]) == " time"
 
 
+def test_tokens_that_a_model_writes_as_text() -> None:
+    """They are shown when the model writes them, and no content can spell them."""
+    fields = {
+        **BYTES,
+        "tokenizer.ggml.tokens": ["<|end|>", "a", "b", "<tool_call>", "ab"],
+        "tokenizer.ggml.token_type": [3, 1, 1, 4, 4],
+        "tokenizer.ggml.merges": [],
+    }
+    tokenizer = from_gguf(fields)
+    assert tokenizer.control == {"<|end|>": 0, "<tool_call>": 3}
+    assert tokenizer.decode([3, 1, 0, 4]) == "<tool_call>aab"
+    assert tokenizer.decode([3, 1, 0, 4], special=True) == "<tool_call>a<|end|>ab"
+    assert tokenizer.encode("<tool_call>ab") == [1, 4]  # this vocabulary has no other letters
+    assert tokenizer.encode("<tool_call>ab", special=True) == [3, 4]
+
+
 @pytest.mark.parametrize("name", ["phi_3", "smollm"])
 def test_a_stream_never_splits_a_character(name: str, request: pytest.FixtureRequest) -> None:
     tokenizer: Tokenizer = request.getfixturevalue(name)
@@ -184,14 +200,30 @@ def test_ids_outside(smollm: Tokenizer) -> None:
 
 
 def test_building_is_quick(smollm2: Path, phi_3_path: Path) -> None:
-    """Three times what was measured (0.12 and 0.15 s), so that a slow machine passes."""
+    """Three times what was measured (0.10 and 0.15 s of processor time), as machines differ."""
     import tokenizers  # noqa: F401
 
     for path, seconds in ((smollm2, 0.4), (phi_3_path, 0.5)):
         fields = metadata(path)
-        start = time.perf_counter()
+        start = time.process_time()
         from_gguf(fields)
-        assert time.perf_counter() - start < seconds
+        assert time.process_time() - start < seconds
+
+
+def test_patterns_are_those_of_transformers() -> None:
+    """As far as transformers knows the names that GGUF gives them."""
+    mapping = pytest.importorskip("transformers.integrations.gguf.gguf_tokenizer_mapping")
+    from pocketlm.formats.tokenizer_pre import pre_tokenizer
+
+    compared = 0
+    for name, pattern in mapping.GGUF_PRE_TOKENIZER_SPLITS.items():
+        try:
+            ours = pre_tokenizer(name).pre_tokenizer
+        except UnsupportedError:
+            continue
+        assert ours["pretokenizers"][0]["pattern"]["Regex"] == pattern, name
+        compared += 1
+    assert compared >= 9
 
 
 # -- folders ---------------------------------------------------------------------------------------
@@ -370,7 +402,8 @@ def test_the_tiny_ones_are_sound() -> None:
         (BYTES, "merges", None, "array of strings"),
         (BYTES, "merges", ["ab"], "two pieces"),
         (BYTES, "merges", ["a b a"], "two pieces"),
-        (BYTES, "merges", ["a c"], "cannot be built"),
+        (BYTES, "merges", ["a c"], "token that is missing"),
+        (BYTES, "merges", ["b a"], "token that is missing"),
     ],
 )
 def test_bad_metadata(base, key, value, word) -> None:

@@ -98,6 +98,9 @@ def _limit() -> None:
     if pages:  # elsewhere address space cannot be limited; time bounds what a template takes
         limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + MEMORY_BYTES
     for what, limit in limits.items():
+        _, hard = resource.getrlimit(what)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
         resource.setrlimit(what, (limit, limit))
 
 

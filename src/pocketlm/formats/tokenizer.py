@@ -74,19 +74,16 @@ class Tokenizer:
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Hand a checked vocabulary to the library. Raises ModelFileError for impossible merges."""
         self._vocabulary = vocabulary
-        tokens, kinds = vocabulary.tokens, vocabulary.kinds
-        self.vocab_size = len(tokens)
+        self.vocab_size = len(vocabulary.tokens)
         self.bos_id = vocabulary.bos_id
         self.eos_id = vocabulary.eos_id
         self.pad_id = vocabulary.pad_id
         self.unk_id = vocabulary.unk_id
         self.add_bos = vocabulary.add_bos
-        self.control: Mapping[str, int] = {
-            token: id
-            for id, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
-            if kind == Kind.CONTROL
-        }
-        self.unused = frozenset(id for id, kind in enumerate(kinds) if kind == Kind.UNUSED)
+        self.control = vocabulary.control
+        self.unused = frozenset(
+            id for id, kind in enumerate(vocabulary.kinds) if kind == Kind.UNUSED
+        )
         self.eot_ids = frozenset(
             self.control[spelling] for spelling in END_SPELLINGS if spelling in self.control
         )
@@ -162,8 +159,8 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], *, special: bool = False, after: int | None = None) -> str:
         """The text of token ids that stand after token `after` (None: at the start).
 
-        Control tokens are left out, or with `special` spelled out. Bytes that are no UTF-8 become
-        U+FFFD.
+        Control tokens that are not shown are left out, or with `special` spelled out. Bytes that
+        are no UTF-8 become U+FFFD.
         """
         if not special:
             detokenizer = self.stream(after=after)
@@ -179,7 +176,11 @@ class Tokenizer:
         return "".join(parts) + self.decode(run, after=after)
 
     def token_bytes(self, id: int) -> bytes:
-        """The bytes of text that a token stands for; b"" for control and padding tokens."""
+        """The bytes of text that a token stands for; b"" for those that are never shown.
+
+        Not shown are padding, and control tokens but for those that a model may write as text
+        (`<tool_call>`, `<think>`: "user-defined" in GGUF, not "special" in the hub's files).
+        """
         found = self._bytes.get(id)
         if found is None:
             found = self._bytes[id] = _token_bytes(self._vocabulary, self._checked(id))
@@ -276,12 +277,12 @@ def _library(vocabulary: Vocabulary) -> "tokenizers.Tokenizer":
     """The library's tokenizer of plain text, with every token but the control and unused ones."""
     import tokenizers
 
-    left_out = (Kind.CONTROL, Kind.UNUSED)
-    ids = {
-        token: id
-        for id, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.kinds, strict=True))
-        if kind not in left_out
-    }
+    ids = {token: id for id, token in enumerate(vocabulary.tokens)}
+    for id, kind in enumerate(vocabulary.kinds):
+        if kind == Kind.UNUSED:
+            ids.pop(vocabulary.tokens[id], None)
+    for token in vocabulary.control:
+        del ids[token]
     unknown = None
     # Byte-level BPE has a token for each byte; what a vocabulary lacks, the originals leave out.
     # Their "unknown" token is often <|endoftext|>, which no text may become.
@@ -317,10 +318,14 @@ def _library(vocabulary: Vocabulary) -> "tokenizers.Tokenizer":
                     normalized=id not in vocabulary.raw,
                 )
                 for id, kind in enumerate(vocabulary.kinds)
-                if kind == Kind.USER_DEFINED
+                if kind == Kind.USER_DEFINED and vocabulary.tokens[id] in ids
             ]
         )
-    except Exception as error:  # the library raises bare Exception for all that it refuses
+    except (
+        BaseException
+    ) as error:  # the library raises bare Exception, and a panic is not even that
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         reason = " ".join(str(error).split())[:160]
         raise ModelFileError(f"the tokenizer cannot be built: {reason}") from None
     return library

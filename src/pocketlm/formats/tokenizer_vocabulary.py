@@ -74,6 +74,9 @@ class Vocabulary:
     strips: Mapping[int, Strip] = field(default_factory=dict)
     #: User-defined tokens that are found before the normalizer runs (the others: after it).
     raw: frozenset[int] = frozenset()
+    #: The tokens that steer the model, by spelling, once checked: those of the control type, and
+    #: user-defined ones that look like it (`</s>`, `<tool_call>`), which a model may write as text.
+    control: Mapping[str, int] = field(default_factory=dict)
 
     def check(self) -> None:
         """Find the padding and control tokens by spelling, and take their merges out.
@@ -87,14 +90,16 @@ class Vocabulary:
                 f"the vocabulary has {len(tokens)} tokens and {len(kinds)} token types"
             )
         seen: dict[str, int] = {}
+        others: list[int] = []
         for id, (token, kind) in enumerate(zip(tokens, kinds, strict=True)):
             if kind == Kind.NORMAL:
                 if not token or len(token) > MAX_SPELLING:
                     raise ModelFileError(f"token {id} is {len(token)} characters long")
             else:
                 kinds[id] = self._kind(id, token, kind)
+                others.append(id)
             first = seen.setdefault(token, id)
-            if first != id and kinds[id] != Kind.UNUSED:
+            if first != id and token:
                 raise ModelFileError(f"tokens {first} and {id} are both spelled {token[:40]!r}")
         for name in ("bos", "eos", "pad", "unk", "eot"):
             id = getattr(self, f"{name}_id")
@@ -102,16 +107,23 @@ class Vocabulary:
                 raise ModelFileError(
                     f"the {name} token is id {id}, and the vocabulary ends at {len(tokens) - 1}"
                 )
-        apart = {
-            token
-            for token, kind in zip(tokens, kinds, strict=True)
-            if kind in (Kind.CONTROL, Kind.UNUSED)
+        self.control = {
+            tokens[id]: id
+            for id in others
+            if kinds[id] == Kind.CONTROL
+            or (kinds[id] == Kind.USER_DEFINED and _CONTROL.fullmatch(tokens[id]))
         }
+        apart = {tokens[id] for id in others if kinds[id] == Kind.UNUSED}.union(self.control)
         self.merges = [
             (left, right)
             for left, right in self.merges
             if left + right not in apart and left not in apart and right not in apart
         ]
+        for left, right in self.merges:
+            if left not in seen or right not in seen or left + right not in seen:
+                raise ModelFileError(
+                    f"the merge of {left[:40]!r} and {right[:40]!r} needs a token that is missing"
+                )
 
     def _kind(self, id: int, token: str, kind: int) -> Kind:
         if not Kind.NORMAL <= kind <= Kind.BYTE:
@@ -120,7 +132,7 @@ class Vocabulary:
             return Kind.UNUSED
         if not token or len(token) > MAX_SPELLING:
             raise ModelFileError(f"token {id} is {len(token)} characters long")
-        if kind == Kind.UNKNOWN or (kind == Kind.USER_DEFINED and _CONTROL.fullmatch(token)):
+        if kind == Kind.UNKNOWN:
             return Kind.CONTROL
         if kind == Kind.BYTE and not BYTE_TOKEN.fullmatch(token):
             raise ModelFileError(f"token {id} is of the byte type, and is spelled {token[:40]!r}")
@@ -186,8 +198,6 @@ def missing_strips(vocabulary: Vocabulary) -> dict[int, Strip]:
         return {}
     return {
         id: Strip(right=True)
-        for id, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.kinds, strict=True))
-        if kind == Kind.CONTROL
-        and (token == "</s>" or token.startswith("<|"))
-        and token != "<|endoftext|>"
+        for token, id in vocabulary.control.items()
+        if (token == "</s>" or token.startswith("<|")) and token != "<|endoftext|>"
     }
