@@ -142,6 +142,25 @@ def test_parts_that_do_not_belong_together(tmp_path):
         assert open_checkpoint(write_gguf(tmp_path / odd)).tensors
 
 
+def write_parts(folder, names, tensors_count):
+    for number, name in enumerate(names):
+        metadata = [
+            ("general.architecture", make.TEXT, "llama"),
+            ("split.no", make.U16, number),
+            ("split.count", make.U16, len(names)),
+            ("split.tensors.count", make.I32, tensors_count),
+        ]
+        path = folder / f"m-{number + 1:05}-of-{len(names):05}.gguf"
+        path.write_bytes(make.gguf_bytes(metadata, [(name, "F32", (4,))]).data)
+    return folder / f"m-00001-of-{len(names):05}.gguf"
+
+
+def test_parts_that_hold_too_much_or_too_little(tmp_path):
+    assert len(open_checkpoint(write_parts(tmp_path, ["a", "b"], 2)).tensors) == 2
+    refused(write_parts(tmp_path, ["a", "a"], 2), "tensor 'a' is in two parts")
+    refused(write_parts(tmp_path, ["a", "b"], 3), "the parts hold 2 tensors, expected 3")
+
+
 def test_the_tokenizer_is_the_checkpoints_own(smollm2, tmp_path):
     with open_checkpoint(smollm2) as checkpoint:
         assert checkpoint.tokenizer().encode("Hello world") == [19556, 905]
