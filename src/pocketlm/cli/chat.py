@@ -1,0 +1,121 @@
+"""`pocketlm chat`: a conversation."""
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketlm.cli import options
+from pocketlm.errors import HistoryError
+
+if TYPE_CHECKING:
+    from pocketlm.chat.history import History
+
+
+def chat(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="As for `pocketlm run`; the default model where none is named.",
+            autocompletion=options.models,
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", "-p", metavar="TEXT", help="Answer this once and exit."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")
+    ] = False,
+    list_only: Annotated[
+        bool,
+        typer.Option("--list", help="List conversations; MODEL is then what to search them for."),
+    ] = False,
+    system: options.System = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = None,
+    frequency_penalty: options.FrequencyPenalty = None,
+    seed: options.Seed = None,
+    max_tokens: options.MaxTokens = None,
+    threads: options.Threads = None,
+    context: options.Context = None,
+    cache_type: options.CacheType = options.CacheKind.F16,
+    quantize: options.Quantize = None,
+    offline: options.Offline = False,
+) -> None:
+    """Hold a conversation with a model; /help inside lists what can be done.
+
+    Without a terminal, prompts are read from standard input, a line each; with nothing there, one
+    sample question is answered.
+
+    \b
+    Examples:
+      pocketlm chat
+      pocketlm chat phi3 --system "Answer in one sentence."
+      pocketlm chat -c
+      pocketlm chat --list "sky blue"
+      pocketlm chat --prompt "Why is the sky blue?"
+    """
+    from pocketlm.chat.history import History
+    from pocketlm.store import DEFAULT_MODEL, Store
+
+    home = Store().home
+    with History(home / "history.db") as history:
+        if list_only:
+            _list(history, model)
+            return
+        last = history.list(limit=1)[0] if resume and history.last() is not None else None
+        if resume and last is None:
+            raise HistoryError("there is no conversation to go on with")
+        name = model or (last.model if last else DEFAULT_MODEL)
+        sampling = options.sampling(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+            seed=seed,
+            max_tokens=max_tokens,
+        )
+        from pocketlm.cli import listen
+        from pocketlm.cli.answer import loaded
+        from pocketlm.cli.talk import Talk
+
+        with loaded(
+            name, threads=threads, context=context, cache_type=cache_type, quantize=quantize
+        ) as opened:
+            talk = Talk(opened, name, history, sampling)
+            if last is not None:
+                talk.resume(last.id)
+            if system is not None:
+                talk.conversation.set_system(system)
+            if prompt is not None:
+                listen.once(talk, prompt)
+            elif sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+                listen.terminal(talk, home)
+            else:
+                listen.lines(talk)
+
+
+def _list(history: "History", query: str | None) -> None:
+    from pocketlm.cli.output import table
+
+    found = history.list(limit=50) if query is None else history.search(query, limit=50)
+    if not found:
+        print("no conversations" if query is None else f"no conversation holds {query!r}")
+        return
+    rows = []
+    for entry in found:
+        when = datetime.fromtimestamp(entry.updated).strftime("%Y-%m-%d %H:%M")
+        turns = f"{entry.turns} turn{'s' if entry.turns != 1 else ''}"
+        words = " ".join((entry.excerpt or "").split())
+        rows.append((str(entry.id), when, turns, entry.model, entry.title, words))
+    print(table(rows))

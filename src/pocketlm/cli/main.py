@@ -1,0 +1,78 @@
+"""The `pocketlm` program: its commands, and what becomes of errors.
+
+Every command is a module of its own, which imports at its top only what help texts need: the rest
+is imported when the command runs, so that help and completion take no time.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from pocketlm.cli import chat, list, pull, rm, run, show
+from pocketlm.cli.options import Offline
+from pocketlm.cli.output import fail
+from pocketlm.errors import Error
+
+app = typer.Typer(
+    help="Small language models, offline, on the device in your pocket.",
+    epilog="Start with `pocketlm chat`. Each command has examples: `pocketlm chat --help`.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command()(chat.chat)
+app.command()(run.run)
+app.command()(pull.pull)
+app.command("list")(list.list_models)
+app.command()(show.show)
+app.command()(rm.rm)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import pocketlm
+
+        print(f"pocketlm {pocketlm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _pocketlm(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    offline: Offline = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the program. Exits 0, 1 (failure), 2 (misuse) or 130 (Ctrl-C)."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character shows "?", it does not end the program.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        _run()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Nothing more is written, at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _run() -> None:
+    try:
+        app(prog_name="pocketlm")
+    except Error as error:
+        fail(error)
+        sys.exit(error.exit_code)
+    except MemoryError:
+        fail("not enough memory; try a smaller model or a shorter --context")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        sys.stdout.flush()

@@ -1,0 +1,115 @@
+"""Options and arguments that several commands share, and what they become."""
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+def models(incomplete: str) -> list[str]:
+    """Completion of a model's name: the catalogue's and those on this machine."""
+    from pocketlm.errors import Error
+    from pocketlm.store import Store
+
+    try:
+        store = Store(offline=True)
+        names = {entry.name for entry in store.catalogue.entries}
+        names.update(entry.name for entry in store.list())
+    except Error:
+        return []
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _go_offline(wanted: bool) -> bool:
+    if wanted:
+        # By the environment, so that libraries and processes of ours hear of it too.
+        os.environ["POCKETLM_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
+    return wanted
+
+
+_MODEL_HELP = "A short name (smollm2), a hub repository (org/name) or a path; see `pocketlm list`."
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL_HELP, autocompletion=models)]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        callback=_go_offline,
+        is_eager=True,
+        help="Make any use of the network an error (also POCKETLM_OFFLINE=1).",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+class CacheKind(StrEnum):
+    """How the cache keeps keys and values."""
+
+    F16 = "f16"
+    Q8 = "q8"
+
+
+CacheType = Annotated[
+    CacheKind, typer.Option("--cache-type", help="How the cache keeps keys and values.")
+]
+System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system prompt.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="Threads (default: physical cores).")
+]
+Context = Annotated[
+    int | None,
+    typer.Option("--context", metavar="N", help="Context window in tokens (default: the model's)."),
+]
+
+
+class QuantizeKind(StrEnum):
+    """What 16- and 32-bit weights can become while they are loaded."""
+
+    Q4_0 = "q4_0"
+    Q8_0 = "q8_0"
+
+
+Quantize = Annotated[
+    QuantizeKind | None,
+    typer.Option("--quantize", help="Quantise 16- and 32-bit weights while they are loaded."),
+]
+
+#: How answers are sampled as long as no temperature is said: near the likeliest words, as small
+#: models want it, and against repeating themselves.
+SAMPLING: Mapping[str, object] = {"temperature": 0.3, "top_p": 0.9, "frequency_penalty": 0.2}
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        metavar="T",
+        help="0 takes the likeliest token, 1 samples as is. Without it: 0.3, --top-p 0.9 and"
+        " --frequency-penalty 0.2.",
+    ),
+]
+TopK = Annotated[int | None, typer.Option(metavar="K", help="Sample among the K most likely.")]
+TopP = Annotated[
+    float | None, typer.Option(metavar="P", help="Sample among those that together reach P.")
+]
+MinP = Annotated[
+    float | None, typer.Option(metavar="P", help="Drop those less likely than P of the likeliest.")
+]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(metavar="X", help="Divide logits of tokens seen; 1 is none.")
+]
+PresencePenalty = Annotated[
+    float | None, typer.Option(metavar="X", help="Subtract from logits of tokens said.")
+]
+FrequencyPenalty = Annotated[
+    float | None, typer.Option(metavar="X", help="Subtract from logits for each time said.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Same seed, same text.")]
+MaxTokens = Annotated[int | None, typer.Option(metavar="N", help="End the answer after N tokens.")]
+Stop = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT", help="End the answer before TEXT; repeatable.")
+]
+
+
+def sampling(**said: object) -> dict[str, object]:
+    """What was said, for `engine.sampling`; and SAMPLING, unless a temperature was said."""
+    said = {name: value for name, value in said.items() if value not in (None, [])}
+    return said if "temperature" in said else {**SAMPLING, **said}

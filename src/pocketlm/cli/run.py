@@ -1,0 +1,79 @@
+"""`pocketlm run`: one answer."""
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketlm.cli import options
+
+
+def run(
+    model: options.Model,
+    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to ask.")] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", "-f", metavar="FILE", help="Attach a text file; repeatable."),
+    ] = None,
+    system: options.System = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = None,
+    frequency_penalty: options.FrequencyPenalty = None,
+    seed: options.Seed = None,
+    max_tokens: options.MaxTokens = None,
+    stop: options.Stop = None,
+    threads: options.Threads = None,
+    context: options.Context = None,
+    cache_type: options.CacheType = options.CacheKind.F16,
+    quantize: options.Quantize = None,
+    json: options.Json = False,
+    offline: options.Offline = False,
+) -> None:
+    """Answer one prompt and exit.
+
+    Text piped to standard input is put after the prompt, then each attached file in a frame that
+    names it. The same --seed gives the same answer, and so does --temperature 0.
+
+    \b
+    Examples:
+      pocketlm run smollm2 "Why is the sky blue?"
+      cat notes.txt | pocketlm run smollm2 "Summarise:"
+      pocketlm run smollm2 "What do these do?" -f one.py -f two.py
+      pocketlm run phi3 "Name a colour." --temperature 0.8 --seed 7 --max-tokens 20
+      pocketlm run smollm2 "Name a colour." --json
+    """
+    from pocketlm.cli.answer import loaded, say
+    from pocketlm.cli.attach import compose, piped_input
+
+    if TYPE_CHECKING:
+        from pocketlm.chat.prompt import Message
+
+    text = compose(prompt or "", piped_input(), file or [])
+    messages: list[Message] = [{"role": "user", "content": text}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    sampling = options.sampling(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        seed=seed,
+        max_tokens=max_tokens,
+        stop=stop,
+    )
+    with loaded(
+        model, threads=threads, context=context, cache_type=cache_type, quantize=quantize
+    ) as opened:
+        answer = say(opened.chat_stream(messages, **sampling), quiet=json)
+    if json:
+        print(json_format.dumps(answer.as_json(), ensure_ascii=False))
+    if answer.interrupted:
+        raise typer.Exit(130)

@@ -1,0 +1,237 @@
+"""A conversation under way: messages answered and kept, and the commands that begin with a slash.
+
+It knows a model, a conversation and its history. It does not know whether a person or a file
+speaks.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketlm.chat.conversation import Conversation
+from pocketlm.cli.answer import Answer, say
+from pocketlm.cli.output import Status, printable
+from pocketlm.errors import ContextError, HistoryError, ParameterError
+
+if TYPE_CHECKING:
+    from pocketlm.api import Generation, Model
+    from pocketlm.chat.history import History
+
+#: Seconds between two savings of an answer that is being written.
+_SAVE_EVERY = 1.0
+#: Tokens kept free for an answer, and the largest part of the context that this may be.
+_ROOM, _PART = 512, 4
+
+
+class Leave(Exception):  # noqa: N818 (not an error)
+    """The person wants to go."""
+
+
+class Talk:
+    """One conversation with one model."""
+
+    def __init__(
+        self,
+        model: "Model",
+        name: str,
+        history: "History",
+        sampling: Mapping[str, Any],
+    ) -> None:
+        """Begin a new conversation. `name` is the model's; `sampling` goes to every answer."""
+        self.model = model
+        self.name = name
+        self.conversation = Conversation()
+        self.history = history
+        self.sampling = sampling
+        self._last: Generation | None = None
+
+    def hear(self, text: str) -> Answer | None:
+        """Do what was said: a command, or a message to answer. Raises Leave or pocketlm.Error."""
+        if text.startswith("/"):
+            return self._command(text)
+        self.conversation.add_user(text)
+        return self._answer()
+
+    def resume(self, number: int) -> None:
+        """Go on with an earlier conversation, whose end is shown."""
+        fingerprint = self.model.tokenizer.fingerprint
+        self.conversation = self.history.load(number, fingerprint=fingerprint)
+        self._replay()
+
+    def _replay(self, turns: int = 2) -> None:
+        said = [m for m in self.conversation.messages if m["role"] in ("user", "assistant")]
+        for message in said[-2 * turns :]:
+            before = ">>> " if message["role"] == "user" else ""
+            print(before + printable(str(message["content"])))
+
+    def _answer(self) -> Answer:
+        conversation, model = self.conversation, self.model
+        room = min(self.sampling.get("max_tokens", _ROOM), max(model.context // _PART, 1))
+        try:
+            fit = conversation.fit(model.context - room, model.prompt_tokens)
+        except ContextError:
+            conversation.drop_turn()
+            raise
+        if fit.dropped:
+            turns = "turn was" if fit.dropped == 1 else f"{fit.dropped} turns were"
+            Status().note(
+                f"the context of {model.context:,} tokens is full: the oldest {turns} dropped"
+                " from what the model sees"
+            )
+        stream = model.chat_stream(conversation.prompt_messages(), **self.sampling)
+        saved = time.monotonic()
+
+        def keep() -> None:
+            nonlocal saved
+            if time.monotonic() - saved > _SAVE_EVERY:
+                self._keep(stream.generation)
+                saved = time.monotonic()
+
+        self._save()
+        try:
+            answer = say(stream, each=keep)
+        except BaseException:
+            self._keep(stream.generation)
+            raise
+        self._keep(answer.generation)
+        self._last = answer.generation
+        if answer.interrupted and not answer.generation.tokens:
+            conversation.drop_turn()
+            self._save()
+        return answer
+
+    def _keep(self, generation: "Generation") -> None:
+        """Put what there is of the answer into the conversation, and save that."""
+        if generation.tokens:
+            # Where a stop string may have ended it, the ids say more than the text.
+            cut = bool(self.model.template.stop_strings) and generation.finish_reason == "stop"
+            self.conversation.update_assistant(generation.text, None if cut else generation.tokens)
+        self._save()
+
+    def _save(self) -> None:
+        fingerprint = self.model.tokenizer.fingerprint
+        self.history.save(self.conversation, model=self.name, fingerprint=fingerprint)
+
+    # Commands
+
+    def _command(self, text: str) -> Answer | None:
+        name, _, argument = text.partition(" ")
+        if name not in COMMANDS:
+            raise ParameterError(f"there is no command {name}; /help lists those there are")
+        act = COMMANDS[name][2]
+        return act(self, argument.strip())
+
+    def _help(self, _: str) -> None:
+        from pocketlm.cli.output import table
+
+        print(table((f"{name} {argument}", what) for name, (argument, what, _) in COMMANDS.items()))
+        print('Enter sends; Alt-Enter, or """ … """, makes several lines; Ctrl-C stops an answer.')
+
+    def _system(self, text: str) -> None:
+        if text:
+            self.conversation.set_system(text)
+        print(printable(self.conversation.system or "no system prompt"))
+
+    def _reset(self, _: str) -> None:
+        self.conversation.reset()
+        print("a new conversation")
+
+    def _regenerate(self, _: str) -> Answer:
+        self.conversation.drop_answer()
+        return self._answer()
+
+    def _save_as(self, name: str) -> None:
+        if not self.conversation.messages:
+            raise ParameterError("there is nothing to save yet")
+        if not name:
+            raise ParameterError("say a name, or a file: /save NAME, /save FILE.json")
+        if _is_file(name):
+            path = Path(name).expanduser()
+            _write(path, self.conversation.to_json())
+            print(f"written to {printable(str(path))}")
+            return
+        self.conversation.title = name
+        self._save()
+        print(f"saved as {printable(name)}")
+
+    def _load(self, name: str) -> None:
+        if not name:
+            raise ParameterError("say which: /load NAME, /load NUMBER, /load FILE.json")
+        if _is_file(name):
+            try:
+                text = Path(name).expanduser().read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise HistoryError(f"cannot read {name}: {error}") from error
+            self.conversation = Conversation.from_json(text)
+        else:
+            self.resume(self.history.find(name))
+            return
+        self._replay()
+
+    def _stats(self, _: str) -> None:
+        from pocketlm.cli.output import size, table
+
+        last = self._last
+        if last is None:
+            raise ParameterError("nothing was answered yet")
+        times, context = last.timings, self.model.context
+        read = last.prompt_tokens - last.cached_tokens
+        used = last.prompt_tokens + last.completion_tokens
+        writing = _rate(last.completion_tokens - 1, times.generation_s)
+        cache = self.model.engine.runtime.cache
+        rows = [
+            ("model", f"{self.name}, loaded in {times.load_s:.2f} s"),
+            (
+                "prompt",
+                f"{last.prompt_tokens:,} tokens, {last.cached_tokens:,} of them in the cache",
+            ),
+            ("reading", f"{times.prompt_s:.2f} s, {_rate(read, times.prompt_s)}"),
+            ("first token", f"after {times.first_token_s:.2f} s"),
+            (
+                "answer",
+                f"{last.completion_tokens:,} tokens, ended by {last.finish_reason or 'you'}",
+            ),
+            ("writing", f"{times.generation_s:.2f} s, {writing}"),
+            ("context", f"{used:,} of {context:,} tokens"),
+        ]
+        rows.append(("cache", f"{size(cache.blocks_in_use * cache.block_bytes)} in use"))
+        if self.conversation.dropped:
+            rows.append(("dropped", f"the oldest {self.conversation.dropped} turns"))
+        print(table(rows))
+
+    def _bye(self, _: str) -> None:
+        raise Leave
+
+
+_Act = Callable[[Talk, str], Answer | None]
+#: Name: what it takes, what it does, how.
+COMMANDS: Mapping[str, tuple[str, str, _Act]] = {
+    "/system": ("[TEXT]", "show or set the system prompt", Talk._system),
+    "/reset": ("", "begin a new conversation; the system prompt stays", Talk._reset),
+    "/regenerate": ("", "answer the last message again", Talk._regenerate),
+    "/save": ("NAME", "name the conversation, or write it to a .json file", Talk._save_as),
+    "/load": ("NAME", "go on with an earlier one: a name, a number or a .json file", Talk._load),
+    "/stats": ("", "tokens and times of the last answer", Talk._stats),
+    "/help": ("", "list the commands", Talk._help),
+    "/bye": ("", "leave", Talk._bye),
+}
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".json") or "/" in name
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it there: it is never half there."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise HistoryError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _rate(tokens: int, seconds: float) -> str:
+    return f"{tokens / seconds:.1f} tokens a second" if tokens > 0 and seconds > 0 else "at once"

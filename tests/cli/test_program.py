@@ -1,0 +1,178 @@
+"""The program as a whole: help, start-up, misuse, and what becomes of errors."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+from program import PROGRAM, check_refusal
+
+COMMANDS = ["chat", "run", "pull", "list", "show", "rm"]
+#: What a help text has no use for.
+HEAVY = [
+    "numpy",
+    "rich",
+    "huggingface_hub",
+    "jinja2",
+    "tokenizers",
+    "gguf",
+    "prompt_toolkit",
+    "ssl",
+]
+
+
+def test_help_names_every_command(pocketlm):
+    result = pocketlm("--help")
+    assert result.returncode == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_examples(pocketlm, command):
+    result = pocketlm(command, "-h")
+    assert result.returncode == 0
+    assert f"    pocketlm {command}" in result.stdout
+
+
+def test_version(pocketlm):
+    assert pocketlm("--version").stdout.split()[0] == "pocketlm"
+
+
+def test_help_imports_nothing_heavy():
+    program = "import sys, pocketlm.cli.main; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert set(HEAVY).isdisjoint(result.stdout.split())
+    assert "typer" in result.stdout.split()
+
+
+def test_start_up_takes_less_than_300_ms(environment):
+    took = []
+    for _ in range(7):
+        start = time.perf_counter()
+        subprocess.run([*PROGRAM, "--help"], env=environment, capture_output=True)
+        took.append(time.perf_counter() - start)
+    assert statistics.median(took) < 0.3, took
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["run"], ["run", "--nonsense"], ["rm"], ["show"], ["list", "--json", "extra"]],
+)
+def test_misuse_exits_with_2(pocketlm, arguments):
+    result = pocketlm(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_a_misspelt_command_is_corrected(pocketlm):
+    assert "'pull'" in pocketlm("pul").stderr
+
+
+def test_completion_can_be_shown(pocketlm):
+    shown = pocketlm("--show-completion", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert shown.returncode in (0, 1, 2)
+    script = pocketlm(_POCKETLM_COMPLETE="source_bash").stdout
+    assert "complete" in script
+
+
+def test_completion_knows_commands_and_models(pocketlm):
+    def complete(line: str) -> list[str]:
+        words = line.split(" ")
+        result = pocketlm(
+            _POCKETLM_COMPLETE="complete_bash",
+            COMP_WORDS=line,
+            COMP_CWORD=str(len(words) - 1),
+            _TYPER_COMPLETE_ARGS=line,
+        )
+        return result.stdout.split()
+
+    assert "pull" in complete("pocketlm pu")
+    assert "smollm2" in complete("pocketlm show smo")
+
+
+def test_list_without_any_model(pocketlm):
+    result = pocketlm("list")
+    assert "no model on this machine yet" in result.stdout
+    assert "smollm2" in result.stdout
+    assert "Apache-2.0" in result.stdout
+
+
+def test_list_shows_models_where_they_lie(pocketlm, tmp_path):
+    path = tmp_path / "home" / ".lmstudio" / "models" / "p" / "r" / "x.gguf"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"GGUF" * 100)
+    assert "lmstudio:p/r/x.gguf  400 bytes  LM Studio" in pocketlm("list").stdout
+    (model,) = json.loads(pocketlm("list", "--json").stdout)["models"]
+    assert model == {
+        "name": "lmstudio:p/r/x.gguf",
+        "path": str(path),
+        "kind": "gguf",
+        "bytes": 400,
+        "where": "LM Studio",
+    }
+
+
+def test_a_name_that_steers_terminals_is_shown_harmlessly(pocketlm, tmp_path):
+    path = tmp_path / "home" / ".lmstudio" / "models" / "p" / "r" / "\x1b]0;pwned\x07.gguf"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"GGUF")
+    result = pocketlm("list")
+    assert "\x1b" not in result.stdout
+    assert "pwned" in result.stdout
+    assert "\x1b" not in pocketlm("show", "./\x1b[31m.gguf").stderr
+
+
+@pytest.mark.parametrize("command", [["pull"], ["show"], ["run"]])
+def test_offline(pocketlm, command):
+    result = pocketlm(*command, "smollm2", stdin="hello")
+    check_refusal(result, "forbids the network", "pocketlm pull smollm2")
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_the_offline_switch(environment, where):
+    del environment["POCKETLM_OFFLINE"]
+    arguments = {"before": ["--offline", "pull", "phi3"], "after": ["pull", "phi3", "--offline"]}
+    command = [*PROGRAM, *arguments[where]]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    check_refusal(result, "forbids the network")
+
+
+@pytest.mark.parametrize("command", ["pull", "show", "rm"])
+@pytest.mark.parametrize(
+    "name", ["nonsense", "", "../none", "ollama:x", "a\nb", "\x1b[31m", "x" * 999]
+)
+def test_unknown_models(pocketlm, command, name):
+    result = pocketlm(command, name)
+    check_refusal(result)
+
+
+def test_removing_what_is_not_ours(pocketlm, tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    check_refusal(pocketlm("rm", path), "not pocketlm's to remove", str(path))
+    assert path.exists()
+
+
+def test_a_closed_output_pipe_is_no_error(environment):
+    process = subprocess.Popen(
+        [*PROGRAM, "list"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    _, errors = process.communicate(timeout=60)
+    assert errors == b""
+
+
+def test_a_home_that_cannot_be_written(pocketlm, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = pocketlm("pull", "smollm2", POCKETLM_HOME=str(tmp_path / "file"), POCKETLM_OFFLINE="")
+    check_refusal(result, "cannot write")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_few_characters(pocketlm, encoding):
+    result = pocketlm("run", "--help", PYTHONIOENCODING=encoding)
+    assert result.returncode == 0
