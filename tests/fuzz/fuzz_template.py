@@ -6,6 +6,7 @@ token stands in a prompt that the template did not write.
 
 import json
 import re
+from collections.abc import Sequence
 
 import driver
 
@@ -71,7 +72,57 @@ MACROS = (
     "{% else %}{{ raise_exception('no ' ~ m.role) }}{% endif %}{% endfor %}"
     "{{ ns.last | tojson }}{{ strftime_now('%Y') }}{{ range(10) | list | length }}"
 )
+#: What a mutation puts into a template: words of its language, and what it must not do.
+PIECES = [
+    piece.encode()
+    for piece in (
+        "{{ message }}",
+        "{{ messages }}",
+        "{{ m.content }}{{ m.content }}",
+        "{{ messages[0].content[::-1] }}",
+        "{{ messages | map(attribute='content') | join }}",
+        "{{ messages | tojson }}",
+        "{{ '<|' }}",
+        "{{ '|>' }}",
+        "<|end|>",
+        "{{ 'end' }}",
+        "{{ 'a' * 10 ** 9 }}",
+        "{{ 'a' * 10 ** 6 }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ self.__init__ }}",
+        "{{ raise_exception('x') }}",
+        "{% if false %}{% endif %}",
+        "{% set m = messages[0] %}",
+        "{% set message = {} %}",
+        "{# #}",
+        "{% raw %}{{ {% endraw %}",
+        "{% for x in range(1000) %}{{ x }}{% endfor %}",
+        "{% break %}",
+    )
+]
+FILTERS = [b" | trim", b" | upper", b" | e", b" | length", b" | list", b" | first", b" | string"]
+
+
+def put_piece(
+    rng: driver.Random, data: bytearray, seed: driver.Seed, seeds: Sequence[driver.Seed]
+) -> None:
+    """Put a piece of a template between two others."""
+    places = [match.start() for match in re.finditer(rb"\{[{%]", data)] + [len(data)]
+    place = rng.choice(places)
+    data[place:place] = rng.choice(PIECES)
+
+
+def put_filter(
+    rng: driver.Random, data: bytearray, seed: driver.Seed, seeds: Sequence[driver.Seed]
+) -> None:
+    """Put a filter behind an expression."""
+    places = [match.start() for match in re.finditer(rb" ?\}\}", data)]
+    if places:
+        place = rng.choice(places)
+        data[place:place] = rng.choice(FILTERS)
+
+
 SEEDS = tuple(driver.Seed(source.encode()) for source in (PHI_3, CHATML, MACROS))
 
 if __name__ == "__main__":
-    driver.main("template", target, SEEDS)
+    driver.main("template", target, SEEDS, (put_piece, put_piece, put_filter, driver.set_byte))

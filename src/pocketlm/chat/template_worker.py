@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 CPU_SECONDS = 1.0
 #: Address space beyond what the process needs to start.
 MEMORY_BYTES = 384 << 20
-#: Most characters that a template may write: four times the largest context there is.
-OUTPUT_CHARACTERS = 1 << 24
+#: Most characters that a template may write: these, and so many for each that it was given. What it
+#: writes is tokenised, which takes a second for a million.
+OUTPUT_CHARACTERS = 1 << 18
+OUTPUT_FACTOR = 8
 
 
 class _RefusalError(Exception):
@@ -104,12 +106,12 @@ def _limit() -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def _answer(template: "Template", variables: dict[str, Any]) -> str:
+def _answer(template: "Template", variables: dict[str, Any], limit: int) -> str:
     pieces = []
     length = 0
     for piece in template.generate(variables):
         length += len(piece)
-        if length > OUTPUT_CHARACTERS:
+        if length > limit:
             raise _LengthError
         pieces.append(piece)
     return "".join(pieces)
@@ -125,16 +127,17 @@ def main() -> None:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # SIGPROF ends the process
         try:
+            limit = OUTPUT_CHARACTERS + OUTPUT_FACTOR * len(line)
             if template is None:
                 template = environment.from_string(request)
                 answer = {}
             else:
-                answer = {"text": _answer(template, request)}
+                answer = {"text": _answer(template, request, limit)}
             reply = json.dumps(answer)
         except _RefusalError as error:
             reply = json.dumps({"refused": str(error)[:1000]})
         except _LengthError:
-            reply = json.dumps({"error": f"writes more than {OUTPUT_CHARACTERS} characters"})
+            reply = json.dumps({"error": f"writes more than {limit} characters"})
         except MemoryError:
             reply = json.dumps({"error": "takes too much memory"})
         except Exception as error:
