@@ -1,4 +1,6 @@
 // The Python module `_native`: arguments checked and handed on. Documented in _native.pyi.
+//
+// Arrays are `noconvert`: one of another type or order is refused, not copied in silence.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -110,6 +112,11 @@ void project(Executor& executor, int input, int output,
              const std::vector<std::shared_ptr<PreparedMatrix>>& weights,
              const std::vector<std::optional<Floats>>& biases, const std::optional<Floats>& norm,
              bool gate, bool add) {
+    for (const std::shared_ptr<PreparedMatrix>& weight : weights) {
+        if (weight == nullptr) {
+            throw nb::type_error("a weight is None");
+        }
+    }
     std::vector<std::vector<float>> bias_copies;
     for (const std::optional<Floats>& bias : biases) {
         bias_copies.push_back(bias ? copied(*bias) : std::vector<float>());
@@ -148,14 +155,14 @@ NB_MODULE(_native, module) {
                const Bytes& data, std::shared_ptr<ThreadPool> pool, bool release) {
                 new (matrix) PreparedMatrix(type, rows, columns, data, std::move(pool), release);
             },
-            nb::arg("type"), nb::arg("rows"), nb::arg("columns"), nb::arg("data"),
+            nb::arg("type"), nb::arg("rows"), nb::arg("columns"), nb::arg("data").noconvert(),
             nb::arg("pool"), nb::arg("release") = false)
         .def_prop_ro("type", [](const PreparedMatrix& matrix) { return name_of(matrix.type()); })
         .def_prop_ro("rows", [](const PreparedMatrix& matrix) { return matrix.rows(); })
         .def_prop_ro("columns", [](const PreparedMatrix& matrix) { return matrix.columns(); })
         .def_prop_ro("nbytes", [](const PreparedMatrix& matrix) { return matrix.bytes(); })
         .def("row", &row, nb::arg("index"))
-        .def("multiply", &product, nb::arg("x"));
+        .def("multiply", &product, nb::arg("x").noconvert());
 
     nb::class_<KVCache>(module, "KVCache")
         .def(nb::init<int, int, int, const std::string&>(), nb::arg("layers"), nb::arg("kv_heads"),
@@ -185,7 +192,7 @@ NB_MODULE(_native, module) {
             },
             nb::arg("pool"), nb::arg("cache"), nb::arg("buffers"), nb::arg("heads"),
             nb::arg("kv_heads"), nb::arg("head_dim"), nb::arg("norm_eps"),
-            nb::arg("attention_scale"), nb::arg("window"), nb::arg("inverse_frequencies"),
+            nb::arg("attention_scale"), nb::arg("window"), nb::arg("inverse_frequencies").noconvert(),
             nb::arg("rope_scale"), nb::arg("rope_adjacent"))
         .def(
             "embed",
@@ -194,8 +201,10 @@ NB_MODULE(_native, module) {
             },
             nb::arg("output"), nb::arg("weight"))
         .def("project", &project, nb::arg("input"), nb::arg("output"), nb::arg("weights"),
-             nb::arg("biases"), nb::arg("norm").none(), nb::arg("gate"), nb::arg("add"))
+             nb::arg("biases").noconvert(), nb::arg("norm").none().noconvert(), nb::arg("gate"),
+             nb::arg("add"))
         .def("attend", &Executor::attend, nb::arg("input"), nb::arg("output"), nb::arg("layer"))
         .def("pick", &Executor::pick, nb::arg("input"), nb::arg("output"))
-        .def("run", &run, nb::arg("tokens"), nb::arg("segments"), nb::arg("picks"));
+        .def("run", &run, nb::arg("tokens").noconvert(), nb::arg("segments").noconvert(),
+             nb::arg("picks").noconvert());
 }
