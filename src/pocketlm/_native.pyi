@@ -1,7 +1,8 @@
 """The native runtime: operations, kernels by instruction set, threads and the KV cache.
 
-It knows no file format and no model. Arguments are checked; a violated precondition raises
-ValueError (or RuntimeError for memory that cannot be had). The GIL is released while it works.
+It knows no file format and no model. Arguments are checked: a violated precondition raises
+ValueError, an argument of another kind TypeError, memory that cannot be had MemoryError, threads that
+cannot be had RuntimeError. The GIL is released while it works.
 """
 
 from collections.abc import Sequence
@@ -72,9 +73,7 @@ class KVCache:
     Memory is taken when a block is allocated and given back when its last reference goes.
     """
 
-    def __init__(
-        self, layers: int, kv_heads: int, head_dim: int, type: str = "f16"
-    ) -> None:
+    def __init__(self, layers: int, kv_heads: int, head_dim: int, type: str = "f16") -> None:
         """`type` is "f16" or "q8" (8 bits, one float16 scale for each 32 numbers)."""
     @property
     def block_positions(self) -> int: ...
