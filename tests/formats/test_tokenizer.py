@@ -412,6 +412,34 @@ def test_bad_metadata(base, key, value, word) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("pre", "ids"),
+    [
+        # a word that is a token is taken whole; digits stand alone, by threes, or as they come
+        ("gpt-2", {"abc": [1, 2, 3], "1234": [10], "e\u0301": [4, 13, 9]}),
+        ("smollm", {"abc": [1, 2, 3], "1234": [5, 5, 5, 5]}),
+        ("llama-bpe", {"abc": [7], "1234": [6, 5], "e\u0301": [4, 13, 9]}),
+        ("qwen2", {"abc": [1, 2, 3], "1234": [5, 5, 5, 5], "e\u0301": [8, 11]}),
+    ],
+)
+def test_pre_tokenizers(pre: str, ids: dict[str, list[int]]) -> None:
+    fields = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": pre,
+        "tokenizer.ggml.tokens": [
+            *("<|endoftext|>", "a", "b", "c", "e", "1", "111", "abc", "Ã", "ģ", "1111", "©"),
+            *("11", "Ì"),
+        ],
+        "tokenizer.ggml.token_type": [3] + [1] * 13,
+        "tokenizer.ggml.merges": ["1 1", "11 1", "11 11"],
+    }
+    tokenizer = from_gguf(fields)
+    for text, expected in ids.items():
+        text = text.replace("2", "1").replace("3", "1").replace("4", "1")
+        assert tokenizer.encode(text) == expected, text
+    assert tokenizer.add_bos == (pre == "llama-bpe")
+
+
 def test_merges_cannot_make_a_control_token() -> None:
     fields = {
         **BYTES,
