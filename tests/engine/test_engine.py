@@ -198,32 +198,87 @@ def test_cancelled_before_in_and_after_the_prompt(engine, taken, how):
 
 
 @pytest.mark.parametrize("step", range(8))
-@pytest.mark.parametrize("after", [False, True])
-def test_an_interrupt_leaves_the_engine_usable(engine, step, after):
-    """Ctrl-C during any step, before or after its native part: the neighbour writes on."""
-    alone = answer(engine, PROMPT, **SAMPLED)
+@pytest.mark.parametrize("where", ["before the run", "after the run", "before sampling"])
+def test_an_interrupt_leaves_the_engine_usable(engine, step, where):
+    """Ctrl-C during any step: the neighbour writes on."""
+    alone = answer(engine, PROMPT[:20], **SAMPLED)
     engine.blocks.clear()
-    neighbour = engine.generate(PROMPT, SamplingParameters(**SAMPLED))
+    neighbour = engine.generate(PROMPT[:20], SamplingParameters(**SAMPLED))
     next(neighbour)
     request = engine.generate(checkpoints.tokens(40, seed=9), SamplingParameters(max_tokens=20))
-    run, count = engine.runtime.run, itertools.count()
+    run, sample, count = engine.runtime.run, engine._sample, itertools.count()
 
-    def interrupted(*step_arguments):
-        now = next(count) == step
-        if now and not after:
+    def interrupt(now):
+        if now == where and next(count) == step:
             raise KeyboardInterrupt
-        logits = run(*step_arguments)
-        if now:
-            raise KeyboardInterrupt
+
+    def interrupted_run(*arguments):
+        interrupt("before the run")
+        logits = run(*arguments)
+        interrupt("after the run")
         return logits
 
-    engine.runtime.run = interrupted
+    def interrupted_sample(*arguments):
+        interrupt("before sampling")
+        sample(*arguments)
+
+    engine.runtime.run, engine._sample = interrupted_run, interrupted_sample
     with pytest.raises(KeyboardInterrupt):
         for _ in request:
             pass
+    # Nothing counts as processed that was not, and there is something left to process.
+    assert len(neighbour.sequence) == neighbour.sequence.committed < len(neighbour.tokens)
     for _ in neighbour:
         pass
     assert neighbour.generated == alone
+
+
+def test_a_request_that_leaves_during_a_step_is_let_go_after_it(engine):
+    leaving = engine.generate(PROMPT, SamplingParameters(max_tokens=9))
+    next(leaving)
+    staying = engine.generate(PROMPT[:20], SamplingParameters(max_tokens=9))
+    run = engine.runtime.run
+
+    def leave_and_run(*arguments):
+        leaving.close()
+        assert leaving.sequence is not None  # its blocks are in this step's tables
+        engine.runtime.run = run
+        return run(*arguments)
+
+    engine.runtime.run = leave_and_run
+    next(staying)
+    assert leaving.sequence is None
+    assert engine.blocks.in_use == len(staying.sequence.table)
+    staying.close()
+
+
+def test_what_is_being_written_is_not_held_up_by_a_long_prompt(llama):
+    run, shapes = llama.runtime.run, []
+
+    def noted(tokens, segments, picks):
+        shapes.append([count for count, *_ in segments])
+        return run(tokens, segments, picks)
+
+    llama.runtime.run = noted
+    long = llama.generate(checkpoints.tokens(100), SamplingParameters(max_tokens=3))
+    short = llama.generate(checkpoints.tokens(3), SamplingParameters(max_tokens=9))
+    next(long)
+    while not isinstance(next(short), Token):
+        pass
+    for _ in range(4):
+        next(long)
+        next(short)
+    # The long one's second chunk fills a step; then the short one writes with the third and on.
+    assert shapes == [[16], [16], [3], [1, 15], [1, 15], [1, 15], [1, 15]]
+
+
+def test_the_cache_is_let_go_with_the_last_token(llama):
+    request = llama.generate(PROMPT, SamplingParameters(max_tokens=2))
+    tokens = 0
+    while tokens < 2:
+        tokens += isinstance(next(request), Token)
+    assert llama.blocks.in_use == 0
+    assert next(request) == Finish("length")
 
 
 def test_crossing_to_the_long_factors_is_told_once_and_is_the_at_once_forward(folders):
