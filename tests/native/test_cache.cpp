@@ -2,6 +2,7 @@
 #include "cache.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "check.h"
 #include "half.h"
@@ -48,7 +49,7 @@ TEST(blocks_that_nobody_holds_are_refused) {
 }
 
 TEST(dimensions_out_of_range_are_refused) {
-    for (int wrong : {0, -1, 4097, 1 << 30}) {
+    for (int wrong : {0, -1, 4097, std::numeric_limits<int>::max()}) {
         CHECK_REFUSED(KVCache(wrong, 1, 8, "f16"));
         CHECK_REFUSED(KVCache(1, wrong, 8, "f16"));
         CHECK_REFUSED(KVCache(1, 1, wrong, "f16"));

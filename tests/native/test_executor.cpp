@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "check.h"
@@ -23,6 +24,7 @@ constexpr int wide = 23;
 constexpr int head_dim = 6;
 constexpr int layers = 2;
 constexpr float epsilon = 1e-5f;
+constexpr int greatest = std::numeric_limits<int>::max();
 
 struct Options {
     int heads = 4;
@@ -502,19 +504,19 @@ TEST(wrong_steps_are_refused) {
         change(step);
         CHECK_REFUSED(run(step));
     };
-    for (int32_t token : {-1, vocabulary, 1 << 30}) {
+    for (int32_t token : {-1, vocabulary, greatest}) {
         refused([&](Step& step) { step.tokens[1] = token; });
     }
-    for (int count : {-1, 0, 2, 4, 1 << 30}) {
+    for (int count : {-1, 0, 2, 4, greatest}) {
         refused([&](Step& step) { step.count = count; });
     }
-    for (int position : {-1, 62, 1 << 20, 1 << 30}) {
+    for (int position : {-1, 62, 1 << 20, greatest}) {
         refused([&](Step& step) { step.position = position; });
     }
     for (int set : {-1, 2}) {
         refused([&](Step& step) { step.rope_set = set; });
     }
-    for (int block : {-1, gone, 1 << 20}) {
+    for (int block : {-1, gone, greatest}) {
         refused([&](Step& step) { step.blocks = {block, two}; });
         // The window of 40 reaches back from position 70 to 31, in the first block.
         refused([&](Step& step) {
@@ -553,13 +555,13 @@ TEST(wrong_programs_are_refused) {
          {AttentionShape{3, 2, 4, 1.0f, 0}, AttentionShape{4, 1, 4, 1.0f, 0},
           AttentionShape{4, 2, 8, 1.0f, 0}, AttentionShape{0, 2, 4, 1.0f, 0},
           AttentionShape{4, 0, 4, 1.0f, 0}, AttentionShape{-2, 2, 4, 1.0f, 0},
-          AttentionShape{1 << 30, 2, 4, 1.0f, 0}, AttentionShape{4, 2, 4, 1.0f, -1}}) {
+          AttentionShape{greatest - 1, 2, 4, 1.0f, 0}, AttentionShape{4, 2, 4, 1.0f, -1}}) {
         CHECK_REFUSED(make(wrong, rope, widths));
     }
     CHECK_REFUSED(make(shape, {{}, 1.0f, false}, widths));
     CHECK_REFUSED(make(shape, {{{1.0f, 0.5f, 0.1f}}, 1.0f, false}, widths));
     CHECK_REFUSED(make(shape, {{{1.0f, 0.5f}, {1.0f}}, 1.0f, false}, widths));
-    for (int width : {0, -1, (1 << 24) + 1}) {
+    for (int width : {0, -1, (1 << 24) + 1, greatest}) {
         CHECK_REFUSED(make(shape, rope, {8, width}));
     }
 
@@ -591,7 +593,7 @@ TEST(wrong_programs_are_refused) {
                              std::vector<float> norm = {}, bool gate = false) {
         e.project(input, output, std::move(weights), std::move(biases), std::move(norm), gate, false);
     };
-    for (int buffer : {-1, 5, 1 << 30}) {
+    for (int buffer : {-1, 5, greatest}) {
         CHECK_REFUSED(project(buffer, 3, {square.matrix}));
         CHECK_REFUSED(project(0, buffer, {square.matrix}));
         CHECK_REFUSED(e.attend(buffer, 2, 0));

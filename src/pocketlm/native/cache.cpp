@@ -34,12 +34,12 @@ uint16_t quantise_group(const float* input, int count, int8_t* out, int stride) 
 KVCache::KVCache(int layers, int heads, int head_dim, const std::string& type)
     : layers_(layers),
       heads_(heads),
-      head_dim_(head_dim),
-      groups_((head_dim + scale_group - 1) / scale_group) {
+      head_dim_(head_dim) {
     if (layers <= 0 || layers > 4096 || heads <= 0 || heads > 4096 || head_dim <= 0 ||
         head_dim > 4096) {
         throw std::invalid_argument("the cache's dimensions are out of range");
     }
+    groups_ = (head_dim + scale_group - 1) / scale_group;
     if (type == "f16") {
         type_ = CacheType::F16;
         side_bytes_ = static_cast<size_t>(block_positions * head_dim) * 2;
