@@ -1,6 +1,7 @@
 """The hub's JSON files: what each gives, and that a hostile one is refused on one line."""
 
 import json
+import os
 import time
 
 import pytest
@@ -64,6 +65,12 @@ def test_config(tmp_path):
         read_config(tmp_path)
     write(tmp_path, "config.json", " " * (33 << 20))
     with pytest.raises(ModelFileError, match=r"config.json: larger than 32 MiB"):
+        read_config(tmp_path)
+
+
+def test_a_pipe_in_place_of_a_file(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ModelFileError, match=r"config\.json: not a regular file"):
         read_config(tmp_path)
 
 
