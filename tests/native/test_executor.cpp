@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <tuple>
 
 #include "check.h"
 #include "half.h"
@@ -627,9 +628,19 @@ TEST(wrong_programs_are_refused) {
     project(0, 4, {square.matrix});
     CHECK_EQUAL(e.output_width(), 8);
     CHECK_REFUSED(e.pick(0, 3));
-    // A result in a buffer that all rows are in, or are read from.
+    // A result in a buffer that all rows were picked from, …
     project(4, 3, {square.matrix});
     CHECK_REFUSED(e.output_width());
+    // … that they are read from, though nothing wrote them, or written to, though nothing reads them.
+    for (const auto& [input, output, weight] :
+         {std::make_tuple(3, 1, &tall), std::make_tuple(0, 3, &square)}) {
+        const auto other = make(shape, rope, widths);
+        other->embed(0, square.matrix);
+        other->project(input, output, {weight->matrix}, {}, {}, false, false);
+        other->pick(0, 4);
+        other->project(4, 3, {square.matrix}, {}, {}, false, false);
+        CHECK_REFUSED(other->output_width());
+    }
 }
 
 int main() { return run_tests(); }
