@@ -1,5 +1,7 @@
 """Matrix products of every stored type, in every instruction set, against float64."""
 
+from pathlib import Path
+
 import gguf
 import numpy as np
 import pytest
@@ -111,3 +113,15 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
             _native.Matrix("Q4_0", rows, columns, data[:size], pool)
     with pytest.raises(ValueError, match="IQ4_XS"):
         _native.Matrix("IQ4_XS", 16, 32, data, pool)
+
+
+def test_released_pages_of_a_mapping_are_read_again(tmp_path: Path) -> None:
+    pool = _native.ThreadPool(2)
+    data = random_blocks("Q4_0", 512, 4096, seed=9)
+    (tmp_path / "weights").write_bytes(data.tobytes())
+    mapping = np.memmap(tmp_path / "weights", np.uint8, "r")
+    matrix = _native.Matrix("Q4_0", 512, 4096, mapping, pool, release=True)
+    assert (mapping == data.reshape(-1)).all()
+    expected = dequantised("Q4_0", data)
+    for index in (0, 255, 511):
+        np.testing.assert_allclose(matrix.row(index), expected[index], rtol=1e-5, atol=1e-6)
