@@ -201,7 +201,7 @@ def test_memory_is_given_back(smollm2):
     before = resident()
     for _ in range(6):
         once()
-    assert resident() - before < 8 << 20
+    assert resident() - before < 24 << 20  # six caches or one model would be more
 
 
 def test_importing_is_quick_and_brings_no_numpy():

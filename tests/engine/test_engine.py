@@ -6,6 +6,7 @@ small, so that little text crosses all the borders that long text would.
 
 import gc
 import itertools
+import signal
 import threading
 
 import gguf
@@ -199,8 +200,8 @@ def test_cancelled_before_in_and_after_the_prompt(engine, taken, how):
 
 @pytest.mark.parametrize("step", range(8))
 @pytest.mark.parametrize("where", ["before the run", "after the run", "before sampling"])
-def test_an_interrupt_leaves_the_engine_usable(engine, step, where):
-    """Ctrl-C during any step: the neighbour writes on."""
+def test_a_step_that_fails_is_taken_back(engine, step, where):
+    """Whatever stops a step, wherever: the neighbour writes on."""
     alone = answer(engine, PROMPT[:20], **SAMPLED)
     engine.blocks.clear()
     neighbour = engine.generate(PROMPT[:20], SamplingParameters(**SAMPLED))
@@ -231,6 +232,28 @@ def test_an_interrupt_leaves_the_engine_usable(engine, step, where):
     for _ in neighbour:
         pass
     assert neighbour.generated == alone
+
+
+def test_ctrl_c_waits_for_the_end_of_the_step(engine):
+    handler = signal.getsignal(signal.SIGINT)
+    request = engine.generate(PROMPT, SamplingParameters(max_tokens=9))
+    next(request)
+    run, finished = engine.runtime.run, []
+
+    def signalled(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        finished.append(run(*arguments))
+        return finished[0]
+
+    engine.runtime.run = signalled
+    with pytest.raises(KeyboardInterrupt):
+        next(request)
+    assert finished
+    assert engine.blocks.in_use == 0
+    assert next(request, None) is None
+    assert signal.getsignal(signal.SIGINT) is handler
+    engine.runtime.run = run
+    assert len(answer(engine, PROMPT, max_tokens=9)) == 9
 
 
 def test_a_request_that_leaves_during_a_step_is_let_go_after_it(engine):

@@ -251,8 +251,8 @@ class Sequence:
         """The ids' keys and values are written: seal full blocks, let go of those out of sight."""
         pool = self._pool
         size = pool.positions
-        for i in range(self._first, len(self.tokens) // size):
-            if self._root is not None and self._blocks[i].ids is None:
+        for i in range(self.committed // size, len(self.tokens) // size):
+            if self._root is not None:
                 parent = self._blocks[i - 1] if i else self._root
                 ids = self.tokens[i * size : (i + 1) * size]
                 self._blocks[i] = pool.seal(self._blocks[i], parent, ids)

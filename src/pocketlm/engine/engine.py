@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from pocketlm.engine.blocks import BlockPool
 from pocketlm.engine.blocks import Sequence as Cached
+from pocketlm.engine.interrupts import deferred
 from pocketlm.engine.request import Event, Request
 from pocketlm.engine.runtime import Runtime, Segment
 from pocketlm.engine.sampling import Sampler, SamplingParameters
@@ -111,17 +112,18 @@ class Engine:
             raise ParameterError(f"chunk is {chunk}; it must be at least 1")
         rope_set = self.runtime.program.rope.set_for(len(tokens))
         rows = []
-        with self._alone():
-            sequence = self.blocks.private()
-            try:
-                for start in range(0, len(tokens), size):
-                    part = list(tokens[start : start + size])
+        sequence = self.blocks.private()
+        try:
+            for start in range(0, len(tokens), size):
+                part = list(tokens[start : start + size])
+                with self._alone():
                     sequence.extend(part)
                     table = np.array(sequence.table, dtype=np.int32)
                     segment = (len(part), start, rope_set, table)
                     rows.append(self.runtime.run(part, [segment], range(len(part))))
                     sequence.commit()
-            finally:
+        finally:
+            with self._alone():
                 sequence.free()
         return np.concatenate(rows)
 
@@ -163,7 +165,7 @@ class Engine:
 
     def leave(self, request: Request) -> None:
         """Let go of `request`: now, or after the step under way."""
-        with self._turn:
+        with deferred(), self._turn:
             self._left.append(request)
             if not self._running:
                 self._sweep()
@@ -233,18 +235,19 @@ class Engine:
     def _alone(self, unless: Callable[[], bool] = lambda: False) -> Iterator[bool]:
         """Wait for the step under way; then have the runtime alone, unless that holds (False)."""
         mine = False
-        try:
-            with self._turn:
-                self._turn.wait_for(lambda: not self._running or unless())
-                if not unless():
-                    self._running = mine = True
-            yield mine
-        finally:
-            if mine:
+        with deferred():
+            try:
                 with self._turn:
-                    self._running = False
-                    self._sweep()
-                    self._turn.notify_all()
+                    self._turn.wait_for(lambda: not self._running or unless())
+                    if not unless():
+                        self._running = mine = True
+                yield mine
+            finally:
+                if mine:
+                    with self._turn:
+                        self._running = False
+                        self._sweep()
+                        self._turn.notify_all()
 
     def _check(self, tokens: Sequence[int]) -> None:
         if len(tokens) == 0:

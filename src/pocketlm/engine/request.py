@@ -90,12 +90,11 @@ class Request:
         self.events: deque[Event | Error] = deque()
         self.sequence: Cached | None = None
         self.rope_set = 0
-        self._engine = engine
+        self._engine: Engine | None = engine
         self._stop_ids = stop_ids
         self._sampler = sampler
         self._limit = limit
         self._begun: float | None = None
-        self._closed = False
 
     @property
     def generated(self) -> list[int]:
@@ -165,9 +164,9 @@ class Request:
 
     def close(self) -> None:
         """Stop here. What was generated so far stays in `tokens`."""
-        if not self._closed:
-            self._closed = True
-            self._engine.leave(self)
+        engine, self._engine = self._engine, None  # who keeps a request keeps no model
+        if engine is not None:
+            engine.leave(self)
 
     def __iter__(self) -> Self:
         """Return itself."""
@@ -175,13 +174,14 @@ class Request:
 
     def __next__(self) -> Event:
         """The next event; computes as much as it takes. Raises pocketlm.Error where that fails."""
-        if self._closed:
+        engine = self._engine
+        if engine is None:
             raise StopIteration
         if self._begun is None:
             self._begun = time.perf_counter()
-            self._engine.join(self)
+            engine.join(self)
         try:
-            event = self._engine.next_event(self)
+            event = engine.next_event(self)
         except BaseException:
             self.close()
             raise
@@ -204,7 +204,7 @@ class Request:
 
     def __del__(self) -> None:
         """Close: a reader may just let go of the iterator."""
-        if hasattr(self, "_closed"):
+        if hasattr(self, "_engine"):
             self.close()
 
     def _finish(self, reason: str) -> None:
