@@ -1,8 +1,8 @@
 """The native runtime: operations, kernels by instruction set, threads and the KV cache.
 
 It knows no file format and no model. Arguments are checked: a violated precondition raises
-ValueError, an argument of another kind TypeError, memory that cannot be had MemoryError, threads that
-cannot be had RuntimeError. The GIL is released while it works.
+ValueError, an argument of another kind TypeError, memory that cannot be had MemoryError, threads
+that cannot be had RuntimeError. The GIL is released while it works.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 
 def instruction_sets() -> list[str]:
-    """The kernel tables this processor can run, slowest first: "portable", "avx2", "avx512", "neon"."""
+    """The kernel tables that this processor runs, slowest first: "portable", "avx2", "avx512", …"""
 
 def default_threads() -> int:
     """Physical cores that our affinity and control group leave us."""
@@ -68,7 +68,7 @@ class Matrix:
         """x @ weightsᵀ: float32 [n, columns] -> [n, rows], by the kernels that a step uses."""
 
 class KVCache:
-    """Reference-counted blocks of 32 (`block_positions`) positions, each of all layers' keys and values.
+    """Reference-counted blocks of 32 (`block_positions`) positions: all layers' keys and values.
 
     Memory is taken when a block is allocated and given back when its last reference goes.
     """
@@ -132,8 +132,8 @@ class Executor:
         """One step over the tokens of several sequences at once.
 
         `tokens` int32 [n]. Each segment is (count, first position, rope set, block table): the next
-        `count` tokens continue one sequence from that position; `table[p // block_positions]` is the
-        block that holds position p, or -1 where the window has passed it. `picks` int32 [m] are
+        `count` tokens continue one sequence from that position; `table[p // block_positions]` is
+        the block that holds position p, or -1 where the window has passed it. `picks` int32 [m] are
         indices into `tokens`, ascending. Returns the last buffer written: float32 [m, width]
         (logits), or [0, width].
         """
