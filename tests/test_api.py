@@ -185,6 +185,7 @@ def test_a_closed_model_says_so(smollm2):
         model.generate("Hello")
 
 
+@pytest.mark.slow
 def test_memory_is_given_back(smollm2):
     """Loaded, used and closed again and again: no more is resident than after the second time."""
 

@@ -108,8 +108,8 @@ class Engine:
                 f"there are {len(tokens):,} tokens; the context window has {self.context:,}"
             )
         size = len(tokens) if chunk is None else chunk
-        if size < 1:
-            raise ParameterError(f"chunk is {chunk}; it must be at least 1")
+        if not isinstance(size, int) or size < 1:
+            raise ParameterError(f"chunk is {chunk!r}; it must be a whole number of at least 1")
         rope_set = self.runtime.program.rope.set_for(len(tokens))
         rows = []
         sequence = self.blocks.private()
@@ -125,7 +125,7 @@ class Engine:
         finally:
             with self._alone():
                 sequence.free()
-        return np.concatenate(rows)
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def step(self) -> None:
         """Take every request one step further."""

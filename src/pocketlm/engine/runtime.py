@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlm import _native
-from pocketlm.errors import ModelFileError, ParameterError, UnsupportedError
+from pocketlm.errors import Error, ModelFileError, ParameterError, UnsupportedError
 from pocketlm.models.program import Attend, Embed, Pick, Program, Project, Weight
 
 if TYPE_CHECKING:
@@ -74,9 +74,15 @@ class Runtime:
         self, tokens: Sequence[int], segments: Sequence[Segment], picks: Sequence[int]
     ) -> npt.NDArray[np.float32]:
         """One step: the logits, float32 [len(picks), vocabulary]. See `_native.Executor.run`."""
-        return self._executor.run(
-            np.array(tokens, dtype=np.int32), segments, np.array(picks, dtype=np.int32)
-        )
+        try:
+            return self._executor.run(
+                np.array(tokens, dtype=np.int32), segments, np.array(picks, dtype=np.int32)
+            )
+        except (MemoryError, RuntimeError):
+            raise Error(
+                f"no memory to process {len(tokens):,} tokens at once, with {len(picks):,} rows of "
+                "logits; process fewer at a time"
+            ) from None
 
     def _build(self) -> _native.Executor:
         program = self.program
@@ -125,6 +131,11 @@ class Runtime:
             return _native.Matrix(kind, weight.rows, weight.columns, data, self.pool, mapped)
         except ValueError as error:
             raise ModelFileError(f"tensor {weight.name!r}: {error}") from None
+        except (MemoryError, RuntimeError):
+            raise Error(
+                f"no memory for the weights ({self.program.weight_bytes:,} bytes); use a smaller "
+                "model, or one with fewer bits a weight"
+            ) from None
 
     def _vector(self, weight: Weight | None) -> npt.NDArray[np.float32] | None:
         if weight is None:

@@ -133,8 +133,9 @@ class Sampler:
         self._parameters = parameters
         self._banned = banned
         self._random = np.random.Generator(np.random.PCG64(parameters.seed))
-        self._counts: dict[int, int] = {}
-        self._prompt = set(prompt) if parameters.repetition_penalty != 1 else set()
+        self._counts = np.zeros(vocab_size, dtype=np.float32)  # of each token in the answer
+        self._seen = np.zeros(vocab_size, dtype=np.bool_)  # in prompt or answer
+        self._seen[np.asarray(prompt, dtype=np.intp)] = True
         self._bias_ids = np.array(list(parameters.logit_bias), dtype=np.intp)
         self._bias = np.array(list(parameters.logit_bias.values()), dtype=np.float32)
         if self._bias_ids.size and self._bias_ids.max() >= vocab_size:
@@ -157,7 +158,8 @@ class Sampler:
         own = None if wanted is None else logits - _log_sum_exp(logits, greatest)
         self._adjust(logits)
         token = self._draw(logits)
-        self._counts[token] = self._counts.get(token, 0) + 1
+        self._counts[token] += 1
+        self._seen[token] = True
         if own is None or wanted is None:
             return Token(token)
         likely = _most_likely(own, wanted)
@@ -167,14 +169,13 @@ class Sampler:
         """Apply penalties and bias."""
         p = self._parameters
         if p.repetition_penalty != 1:
-            seen = np.fromiter(self._prompt.union(self._counts), dtype=np.intp)
-            values = logits[seen]
+            ids = np.flatnonzero(self._seen)
+            values = logits[ids]
             penalty = np.float32(p.repetition_penalty)
-            logits[seen] = np.where(values > 0, values / penalty, values * penalty)
-        if self._counts and (p.presence_penalty or p.frequency_penalty):
-            ids = np.fromiter(self._counts, dtype=np.intp)
-            counts = np.fromiter(self._counts.values(), dtype=np.float32)
-            logits[ids] -= p.presence_penalty + p.frequency_penalty * counts
+            logits[ids] = np.where(values > 0, values / penalty, values * penalty)
+        if p.presence_penalty or p.frequency_penalty:
+            ids = np.flatnonzero(self._counts)
+            logits[ids] -= p.presence_penalty + p.frequency_penalty * self._counts[ids]
         if self._bias_ids.size:
             logits[self._bias_ids] += self._bias
 
