@@ -5,7 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pocketlm.engine.blocks import GONE, BlockPool, Sequence
+from pocketlm.engine.blocks import GONE, BlockPool
+from pocketlm.engine.sequence import Sequence
 from pocketlm.errors import Error
 
 SIZE = 4
@@ -82,7 +83,7 @@ class Blocks(RuleBasedStateMachine):
 
     @rule(tokens=TOKENS, key=st.integers(0, 1))
     def find(self, tokens, key):
-        sequence = self.pool.sequence(tokens, key)
+        sequence = Sequence.begin(self.pool, tokens, key)
         assert sequence.tokens == tokens[: len(sequence)]
         self.live.append((sequence, key))
 
@@ -158,10 +159,10 @@ def pool_of(**options):
 
 def test_a_conversation_that_grows_finds_its_blocks():
     pool = pool_of()
-    first = pool.sequence()
+    first = Sequence.begin(pool)
     run(pool, first, range(10))
     first.free()
-    again = pool.sequence(range(12))
+    again = Sequence.begin(pool, range(12))
     assert len(again) == 8  # two whole blocks; the third was not full
     run(pool, again, range(8, 12))
     check(pool, again)
@@ -169,7 +170,7 @@ def test_a_conversation_that_grows_finds_its_blocks():
 
 def test_equal_ids_share_memory_while_in_use():
     pool = pool_of()
-    one, two = pool.sequence(), pool.sequence()
+    one, two = Sequence.begin(pool), Sequence.begin(pool)
     run(pool, one, range(8))
     run(pool, two, range(8))
     assert one.table == two.table
@@ -178,7 +179,7 @@ def test_equal_ids_share_memory_while_in_use():
 
 def test_forks_share_until_one_writes():
     pool = pool_of()
-    one = pool.sequence()
+    one = Sequence.begin(pool)
     run(pool, one, range(6))
     two = one.fork()
     assert pool.in_use == 2
@@ -191,12 +192,12 @@ def test_forks_share_until_one_writes():
 
 def test_writing_after_a_rewind_leaves_what_others_may_find():
     pool = pool_of()
-    one = pool.sequence()
+    one = Sequence.begin(pool)
     run(pool, one, range(8))
     one.rewind(6)
     run(pool, one, [60])
     check(pool, one)
-    found = pool.sequence(range(8))
+    found = Sequence.begin(pool, range(8))
     assert len(found) == 8
     check(pool, found)
 
@@ -204,7 +205,7 @@ def test_writing_after_a_rewind_leaves_what_others_may_find():
 def test_a_collision_before_equal_blocks_shares_nothing():
     """Two beginnings with one hash, continued by equal ids: the continuations differ."""
     pool = pool_of(digest=lambda before, ids: ids if ids == bytes(len(ids)) else b"")
-    one, two = pool.sequence(), pool.sequence()
+    one, two = Sequence.begin(pool), Sequence.begin(pool)
     run(pool, one, [1] * 4 + [0] * 4)
     run(pool, two, [2] * 4 + [0] * 4)
     check(pool, two)
@@ -213,47 +214,47 @@ def test_a_collision_before_equal_blocks_shares_nothing():
 
 def test_memory_comes_back_to_a_block_whose_followers_live_on():
     pool = pool_of(window=5, budget=0)
-    one = pool.sequence()
+    one = Sequence.begin(pool)
     run(pool, one, range(16))  # holds on to its last blocks; the first ones are gone
-    two = pool.sequence()
+    two = Sequence.begin(pool)
     run(pool, two, range(7))
-    assert len(pool.sequence(range(4))) == 4  # the first block is back, and found by its ids
+    assert len(Sequence.begin(pool, range(4))) == 4  # the first block is back, and found by its ids
     check(pool, one)
     check(pool, two)
 
 
 def test_another_key_is_another_prefix():
     pool = pool_of()
-    one = pool.sequence(key=0)
+    one = Sequence.begin(pool, key=0)
     run(pool, one, range(8), 0)
-    assert len(pool.sequence(range(8), key=1)) == 0
-    assert len(pool.sequence(range(8), key=0)) == 8
+    assert len(Sequence.begin(pool, range(8), key=1)) == 0
+    assert len(Sequence.begin(pool, range(8), key=0)) == 8
 
 
 def test_a_collision_shares_nothing():
     pool = pool_of(digest=lambda before, ids: b"")
-    one, two = pool.sequence(), pool.sequence()
+    one, two = Sequence.begin(pool), Sequence.begin(pool)
     run(pool, one, [1] * 8)
     run(pool, two, [2] * 8)
     one.free()
-    assert len(pool.sequence([2] * 8)) == 0
+    assert len(Sequence.begin(pool, [2] * 8)) == 0
     check(pool, two)
 
 
 def test_least_recently_used_goes_first_and_an_end_before_its_beginning():
     pool = pool_of(budget=400)
     for start in (0, 100):
-        sequence = pool.sequence()
+        sequence = Sequence.begin(pool)
         run(pool, sequence, range(start, start + 12))
         sequence.free()
-    assert len(pool.sequence(range(12))) == 4  # of the older one the beginning is left
-    assert len(pool.sequence(range(100, 112))) == 12
+    assert len(Sequence.begin(pool, range(12))) == 4  # of the older one the beginning is left
+    assert len(Sequence.begin(pool, range(100, 112))) == 12
 
 
 @pytest.mark.parametrize("window", [5, 8])
 def test_a_window_lets_go_and_rewinding_finds_what_lives_on(window):
     pool = pool_of(window=window)
-    sequence = pool.sequence()
+    sequence = Sequence.begin(pool)
     run(pool, sequence, range(40))
     assert pool.in_use <= -(-window // SIZE) + 1
     sequence.rewind(13)
@@ -263,7 +264,7 @@ def test_a_window_lets_go_and_rewinding_finds_what_lives_on(window):
 
 def test_rewinding_to_what_is_gone_starts_where_all_is_there():
     pool = pool_of(window=5, budget=0)  # nothing lives on
-    sequence = pool.sequence()
+    sequence = Sequence.begin(pool)
     run(pool, sequence, range(40))
     sequence.rewind(13)
     assert len(sequence) == 0
@@ -273,20 +274,20 @@ def test_rewinding_to_what_is_gone_starts_where_all_is_there():
 
 def test_a_windowed_prefix_is_found_though_its_beginning_is_gone():
     pool = pool_of(window=5, budget=400)
-    sequence = pool.sequence()
+    sequence = Sequence.begin(pool)
     run(pool, sequence, range(40))
     sequence.free()
-    again = pool.sequence(range(40))
+    again = Sequence.begin(pool, range(40))
     assert len(again) == 40
     check(pool, again)
 
 
 def test_without_memory_idle_blocks_go_first_then_it_is_said():
     pool = pool_of(capacity=3)
-    first = pool.sequence()
+    first = Sequence.begin(pool)
     run(pool, first, range(12))
     first.free()
-    second = pool.sequence()
+    second = Sequence.begin(pool)
     run(pool, second, range(50, 62))
     with pytest.raises(Error, match="no memory for another 100 bytes of KV cache"):
         second.extend([1])

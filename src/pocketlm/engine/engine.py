@@ -7,10 +7,10 @@ one, for all of them.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Ids
 from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -19,17 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlm.engine.blocks import BlockPool
-from pocketlm.engine.blocks import Sequence as Cached
 from pocketlm.engine.interrupts import deferred
 from pocketlm.engine.request import Event, Request
 from pocketlm.engine.runtime import Runtime, Segment
 from pocketlm.engine.sampling import Sampler, SamplingParameters
+from pocketlm.engine.sequence import Sequence
 from pocketlm.errors import ContextError, Error, ParameterError
 
 #: Most tokens of one step: a long prompt is processed in chunks of this size.
 CHUNK = 256
-#: With a sliding window, how far a text can be rewound before anything is processed again.
-REWIND = 512
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Part:
     """One request's part of a step: `tokens` from position `start` of its sequence on."""
 
     request: Request
-    sequence: Cached
+    sequence: Sequence
     start: int
     tokens: list[int]
 
@@ -59,12 +57,12 @@ class Engine:
     `banned` ids are never generated (padding of the vocabulary).
     """
 
-    def __init__(self, runtime: Runtime, context: int, banned: Sequence[int] = ()) -> None:
+    def __init__(self, runtime: Runtime, context: int, banned: Ids[int] = ()) -> None:
         """Make an engine with nothing to do."""
         self.runtime = runtime
         self.context = context
         self.blocks = BlockPool(
-            runtime.cache, budget=_budget(runtime, context), window=runtime.program.window
+            runtime.cache, budget=runtime.cache_budget(context), window=runtime.program.window
         )
         self._vocab_size = runtime.program.vocab_size
         self._banned = np.array(sorted(banned), dtype=np.intp)
@@ -75,7 +73,7 @@ class Engine:
 
     def generate(
         self,
-        prompt: Sequence[int],
+        prompt: Ids[int],
         parameters: SamplingParameters | None = None,
         stop_ids: frozenset[int] = frozenset(),
     ) -> Request:
@@ -96,7 +94,7 @@ class Engine:
         sampler = Sampler(parameters, prompt, self._banned, self._vocab_size)
         return Request(self, prompt, parameters, stop_ids, sampler, limit)
 
-    def logits(self, tokens: Sequence[int], chunk: int | None = None) -> npt.NDArray[np.float32]:
+    def logits(self, tokens: Ids[int], chunk: int | None = None) -> npt.NDArray[np.float32]:
         """Logits after each token: float32 [len(tokens), vocabulary].
 
         All positions use the LongRoPE factors of the whole length. `chunk` tokens are processed at
@@ -112,7 +110,7 @@ class Engine:
             raise ParameterError(f"chunk is {chunk!r}; it must be a whole number of at least 1")
         rope_set = self.runtime.program.rope.set_for(len(tokens))
         rows = []
-        sequence = self.blocks.private()
+        sequence = Sequence(self.blocks)
         try:
             for start in range(0, len(tokens), size):
                 part = list(tokens[start : start + size])
@@ -192,7 +190,7 @@ class Engine:
             room -= len(tokens)
         return parts
 
-    def _run(self, parts: Sequence[Part]) -> npt.NDArray[np.float32]:
+    def _run(self, parts: Ids[Part]) -> npt.NDArray[np.float32]:
         """One native call for all parts: float32 [m, vocabulary], a row for each that is a last."""
         tokens: list[int] = []
         picks: list[int] = []
@@ -205,7 +203,7 @@ class Engine:
             part.sequence.commit()
         return logits
 
-    def _sample(self, parts: Sequence[Part], logits: npt.NDArray[np.float32], began: float) -> None:
+    def _sample(self, parts: Ids[Part], logits: npt.NDArray[np.float32], began: float) -> None:
         """Choose the next token of each request whose known tokens have all been processed."""
         seconds = time.perf_counter() - began
         rows = iter(logits)
@@ -249,7 +247,7 @@ class Engine:
                         self._sweep()
                         self._turn.notify_all()
 
-    def _check(self, tokens: Sequence[int]) -> None:
+    def _check(self, tokens: Ids[int]) -> None:
         if len(tokens) == 0:
             raise ParameterError("there are no tokens: give at least one")
         if not all(isinstance(token, int | np.integer) for token in tokens):
@@ -259,18 +257,3 @@ class Engine:
                 raise ParameterError(
                     f"token id {token} is not in the vocabulary (0 to {self._vocab_size - 1})"
                 )
-
-
-def _budget(runtime: Runtime, context: int) -> int:
-    """Bytes of cache to keep: what one sequence of the whole context needs, as far as that is sane.
-
-    With a window it needs the window, and a little more so that a short rewind finds its blocks.
-    """
-    program = runtime.program
-    positions = context
-    if program.window is not None:
-        positions = min(context, program.window + REWIND)
-    positions += runtime.cache.block_positions
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    per_position = runtime.cache.block_bytes // runtime.cache.block_positions
-    return min(positions * per_position, physical // 4)

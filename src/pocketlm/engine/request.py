@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence as Ids
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlm.engine.sampling import Sampler, SamplingParameters, Token
+from pocketlm.engine.sequence import Sequence
 from pocketlm.errors import Error
 
 if TYPE_CHECKING:
     from pocketlm.engine.blocks import BlockPool
-    from pocketlm.engine.blocks import Sequence as Cached
     from pocketlm.engine.engine import Engine
     from pocketlm.models.program import Rope
 
@@ -74,7 +74,7 @@ class Request:
     def __init__(
         self,
         engine: Engine,
-        prompt: Sequence[int],
+        prompt: Ids[int],
         parameters: SamplingParameters,
         stop_ids: frozenset[int],
         sampler: Sampler,
@@ -88,7 +88,7 @@ class Request:
         self.finish_reason: str | None = None
         self.timings = Timings()
         self.events: deque[Event | Error] = deque()
-        self.sequence: Cached | None = None
+        self.sequence: Sequence | None = None
         self.rope_set = 0
         self._engine: Engine | None = engine
         self._stop_ids = stop_ids
@@ -106,7 +106,7 @@ class Request:
         """The ids that are still to be processed."""
         return self.tokens[len(self.sequence) if self.sequence is not None else 0 :]
 
-    def prepare(self, blocks: BlockPool, rope: Rope) -> Cached:
+    def prepare(self, blocks: BlockPool, rope: Rope) -> Sequence:
         """Return the sequence to extend: a new one at the start, and where the factor set changes.
 
         LongRoPE has one set of factors for texts up to a length and one for longer ones; keys
@@ -123,7 +123,7 @@ class Request:
             )
         if self.sequence is None:
             self.rope_set = rope_set
-            self.sequence = blocks.sequence(self.tokens[:-1], key=rope_set)
+            self.sequence = Sequence.begin(blocks, self.tokens[:-1], key=rope_set)
             if not self.generated:
                 self.cached_tokens = len(self.sequence)
         return self.sequence

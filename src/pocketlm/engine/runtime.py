@@ -6,6 +6,7 @@ prepared matrix, each operation a call of the executor's. It knows no sequence a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ CACHE_TYPES = ("f16", "q8")
 QUANTIZED = ("q4_0", "q8_0")
 FLOATS = ("F32", "F16", "BF16")
 MOST_THREADS = 1024
+#: With a sliding window, how far a text can be rewound before anything is processed again.
+REWIND = 512
 
 #: One part of a step: (count, first position, rope set, block table), as the executor takes it.
 Segment = tuple[int, int, int, npt.NDArray[np.int32]]
@@ -69,6 +72,18 @@ class Runtime:
     def weight_bytes(self) -> int:
         """Bytes of all matrices, as prepared."""
         return sum(matrix.nbytes for matrix in self._matrices.values())
+
+    def cache_budget(self, context: int) -> int:
+        """Bytes of cache worth keeping: what one sequence of `context` positions needs, if sane.
+
+        With a window it needs the window, and a little more so that a short rewind finds its
+        blocks. A quarter of the machine's memory is the most.
+        """
+        window = self.program.window
+        positions = context if window is None else min(context, window + REWIND)
+        blocks = -(-positions // self.cache.block_positions) + 1
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return min(blocks * self.cache.block_bytes, physical // 4)
 
     def run(
         self, tokens: Sequence[int], segments: Sequence[Segment], picks: Sequence[int]
