@@ -125,6 +125,15 @@ def test_a_message_longer_than_the_context(pocketlm, smollm2):
     check_refusal(result, "the prompt has 3", "room for")
 
 
+def test_a_message_without_an_answer_is_forgotten(pocketlm, smollm2):
+    """Too long, it ends the program; what was said before is kept, the message itself is not."""
+    lines = f"Say hello.\n{'word ' * 300}\n"
+    result = pocketlm("chat", smollm2, *FEW, "--context", "128", stdin=lines)
+    assert result.returncode == 1
+    assert "the prompt has 3" in result.stderr
+    assert "1 turn " in pocketlm("chat", "--list").stdout
+
+
 class Screen:
     """The program at a terminal."""
 

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from program import PROGRAM, check_refusal
@@ -164,6 +165,30 @@ def test_a_closed_output_pipe_is_no_error(environment):
     process.stdout.close()
     _, errors = process.communicate(timeout=60)
     assert errors == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_to_a_full_disk(environment):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [*PROGRAM, "list"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert result.returncode == 1
+    assert result.stderr == "pocketlm: error: cannot write the output: No space left on device\n"
+
+
+def test_out_of_memory_in_a_command(environment):
+    program = (
+        "import pocketlm.store.store as store\n"
+        "def fail(*_): raise MemoryError\n"
+        "store.Store.list = fail\n"
+        "import sys; sys.argv = ['pocketlm', 'list']\n"
+        "from pocketlm.cli.main import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    check_refusal(result, "not enough memory")
 
 
 def test_a_home_that_cannot_be_written(pocketlm, tmp_path):

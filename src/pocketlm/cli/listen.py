@@ -7,7 +7,7 @@ import typer
 
 from pocketlm.cli.output import fail, printable
 from pocketlm.cli.talk import COMMANDS, Leave, Talk
-from pocketlm.errors import Error
+from pocketlm.errors import Error, ParameterError
 
 #: Asked where nobody asks anything.
 SAMPLE = "Why is the sky blue?"
@@ -23,15 +23,17 @@ def once(talk: Talk, prompt: str) -> None:
 def lines(talk: Talk) -> None:
     """Answer standard input line by line, or one sample question if nothing is there."""
     heard = False
-    for line in sys.stdin or ():
-        if line.strip():
-            if heard:
-                print()
-            heard = True
-            try:
+    try:
+        for line in sys.stdin or ():
+            if line.strip():
+                if heard:
+                    print()
+                heard = True
                 once(talk, line.strip())
-            except Leave:
-                return
+    except Leave:
+        return
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"standard input is not UTF-8 text (byte {error.start})") from error
     if not heard:
         print(f">>> {SAMPLE}", flush=True)
         once(talk, SAMPLE)
@@ -62,5 +64,5 @@ def terminal(talk: Talk, folder: Path) -> None:
         except KeyboardInterrupt:
             continue
         if answer is not None and answer.interrupted:
-            print("(stopped)" if answer.generation.tokens else "(stopped before the answer began)")
+            print("(stopped)")
         print()

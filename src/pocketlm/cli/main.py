@@ -57,9 +57,11 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         _run()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Nothing more is written, at exit either.
+    except OSError as error:
+        # What is still buffered must not be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # else whoever read our output has seen enough
+            fail(f"{error.filename or 'cannot write the output'}: {error.strerror}")
         sys.exit(1)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlm.chat.conversation import Conversation
 from pocketlm.cli.answer import Answer, say
 from pocketlm.cli.output import Status, printable
-from pocketlm.errors import ContextError, HistoryError, ParameterError
+from pocketlm.errors import HistoryError, ParameterError
 
 if TYPE_CHECKING:
     from pocketlm.api import Generation, Model
@@ -70,7 +70,7 @@ class Talk:
         room = min(self.sampling.get("max_tokens", _ROOM), max(model.context // _PART, 1))
         try:
             fit = conversation.fit(model.context - room, model.prompt_tokens)
-        except ContextError:
+        except BaseException:  # too long, or Ctrl-C: it is as if it had not been said
             conversation.drop_turn()
             raise
         if fit.dropped:
@@ -91,25 +91,30 @@ class Talk:
         self._save()
         try:
             answer = say(stream, each=keep)
-        except BaseException:
+        finally:
             self._keep(stream.generation)
-            raise
-        self._keep(answer.generation)
         self._last = answer.generation
-        if answer.interrupted and not answer.generation.tokens:
-            conversation.drop_turn()
-            self._save()
+        if not answer.generation.tokens:
+            Status().note("no answer; the message is forgotten")
         return answer
 
     def _keep(self, generation: "Generation") -> None:
-        """Put what there is of the answer into the conversation, and save that."""
-        if generation.tokens:
+        """Put what there is of the answer into the conversation, and save that.
+
+        A message that got none is taken back, so that turns alternate, as templates want it.
+        """
+        if not generation.tokens:
+            self.conversation.drop_turn()
+        else:
             # Where a stop string may have ended it, the ids say more than the text.
             cut = bool(self.model.template.stop_strings) and generation.finish_reason == "stop"
             self.conversation.update_assistant(generation.text, None if cut else generation.tokens)
         self._save()
 
     def _save(self) -> None:
+        if not self.conversation.messages and self.conversation.id is not None:
+            self.history.delete(self.conversation.id)
+            self.conversation.reset()
         fingerprint = self.model.tokenizer.fingerprint
         self.history.save(self.conversation, model=self.name, fingerprint=fingerprint)
 
