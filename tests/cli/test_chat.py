@@ -66,6 +66,15 @@ def test_a_conversation_is_kept_continued_listed_and_searched(pocketlm, smollm2)
     assert "2 turns" in pocketlm("chat", "--list").stdout
 
 
+def test_a_model_by_its_path_is_found_again_from_another_folder(
+    pocketlm, smollm2, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(smollm2.parent)
+    pocketlm("chat", smollm2.name, *FEW, "-p", "Say hello.")
+    monkeypatch.chdir(tmp_path)
+    assert pocketlm("chat", "-c", *FEW, "-p", "Again.").returncode == 0
+
+
 def test_nothing_to_continue_or_to_list(pocketlm):
     check_refusal(pocketlm("chat", "-c"), "no conversation")
     assert pocketlm("chat", "--list").stdout == "no conversations\n"

@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,8 +66,8 @@ def chat(
     from pocketlm.chat.history import History
     from pocketlm.store import DEFAULT_MODEL, Store
 
-    home = Store().home
-    with History(home / "history.db") as history:
+    store = Store()
+    with History(store.home / "history.db") as history:
         if list_only:
             _list(history, model)
             return
@@ -74,6 +75,8 @@ def chat(
         if resume and last is None:
             raise HistoryError("there is no conversation to go on with")
         name = model or (last.model if last else DEFAULT_MODEL)
+        if store.catalogue.get(name) is None and Path(name).exists():
+            name = str(Path(name).absolute())  # so that -c finds it from any folder
         sampling = options.sampling(
             temperature=temperature,
             top_k=top_k,
@@ -100,7 +103,7 @@ def chat(
             if prompt is not None:
                 listen.once(talk, prompt)
             elif sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
-                listen.terminal(talk, home)
+                listen.terminal(talk, store.home)
             else:
                 listen.lines(talk)
 
