@@ -107,6 +107,18 @@ inline __m256 dot(const __m256i words[8], const int8_t* values) {
     return _mm256_cvtepi32_ps(sum);
 }
 
+// A few tokens leave the processor waiting for weights: its own guesses of what is read next end at
+// every page, and cost an eighth of the bandwidth.
+template <Type type>
+inline void prefetch(const uint8_t* quants, const uint8_t* scales) {
+    constexpr Layout layout = layout_of(type);
+    constexpr size_t ahead = 2048;
+    for (size_t line = 0; line < quant_bytes(layout); line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(quants + ahead + line), _MM_HINT_T0);
+    }
+    _mm_prefetch(reinterpret_cast<const char*>(scales + ahead / 8), _MM_HINT_T0);
+}
+
 inline __m256 float_from_u8(const uint8_t* at) {
     return _mm256_cvtepi32_ps(
         _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at))));
@@ -132,6 +144,9 @@ inline void multiply_half_panel(const Panel& panel, const Tile& tile, int half, 
     __m256 super_scale = _mm256_setzero_ps();
     __m256 super_minimum = _mm256_setzero_ps();
     for (int group = 0; group < panel.groups; ++group) {
+        if (half == 0) {
+            prefetch<type>(quants, scales);
+        }
         __m256i words[8];
         unpack<layout.bits>(quants, words);
         quants += quant_bytes(layout);

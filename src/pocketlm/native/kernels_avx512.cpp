@@ -81,6 +81,18 @@ inline __m512 dot(const __m512i words[8], const int8_t* values) {
     return _mm512_cvtepi32_ps(sum);
 }
 
+// A few tokens leave the processor waiting for weights: its own guesses of what is read next end at
+// every page, and cost an eighth of the bandwidth.
+template <Type type>
+inline void prefetch(const uint8_t* quants, const uint8_t* scales) {
+    constexpr Layout layout = layout_of(type);
+    constexpr size_t ahead = 2048;
+    for (size_t line = 0; line < quant_bytes(layout); line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(quants + ahead + line), _MM_HINT_T0);
+    }
+    _mm_prefetch(reinterpret_cast<const char*>(scales + ahead / 8), _MM_HINT_T0);
+}
+
 // An int8 quant becomes unsigned by adding 128.
 constexpr int unsigned_zero(Layout layout) { return layout.bits == 8 ? 128 : layout.zero; }
 
@@ -98,6 +110,9 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
     __m512 super_scale = _mm512_setzero_ps();
     __m512 super_minimum = _mm512_setzero_ps();
     for (int group = 0; group < panel.groups; ++group) {
+        if constexpr (size <= 4) {
+            prefetch<type>(quants, scales);
+        }
         __m512i words[8];
         unpack<layout.bits>(quants, words);
         quants += quant_bytes(layout);
