@@ -4,6 +4,7 @@ It knows a model, a conversation and its history. It does not know whether a per
 speaks.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlm.chat.conversation import Conversation
 from pocketlm.cli.answer import Answer, say
-from pocketlm.cli.output import Status, printable
+from pocketlm.cli.output import Status, Writer, printable
 from pocketlm.errors import HistoryError, ParameterError
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ class Talk:
     def _replay(self, turns: int = 2) -> None:
         said = [m for m in self.conversation.messages if m["role"] in ("user", "assistant")]
         for message in said[-2 * turns :]:
-            before = ">>> " if message["role"] == "user" else ""
-            print(before + printable(str(message["content"])))
+            writer = Writer(sys.stdout)
+            writer.write(">>> " if message["role"] == "user" else "")
+            writer.write(str(message["content"]))
+            writer.finish()
 
     def _answer(self) -> Answer:
         conversation, model = self.conversation, self.model
