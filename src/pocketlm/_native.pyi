@@ -31,6 +31,13 @@ class ThreadPool:
     def threads(self) -> int: ...
     @property
     def instruction_set(self) -> str: ...
+    def read_gb_s(self, matrices: Sequence[Matrix]) -> float:
+        """10^9 bytes a second at which the threads read these matrices' memory, once through.
+
+        It says something of the memory only where they are much larger than the caches.
+        """
+    def int8_gmac_s(self) -> float:
+        """10^9 8-bit multiply-adds a second, on registers, in the way of the kernel table."""
 
 class Matrix:
     """A weight matrix in the layout that the kernels read.

@@ -1,6 +1,7 @@
 """Tokenizers of GGUF files and hub folders: ids against SentencePiece and `tokenizers`."""
 
 import json
+import resource
 import time
 from pathlib import Path
 
@@ -506,3 +507,24 @@ def test_tokenizer_json_that_is_none(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(data)
     with pytest.raises(ModelFileError, match=r"tokenizer\.json"):
         from_folder(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_tokenizers_that_are_gone_leave_no_memory() -> None:
+    """The library would keep the words that each has seen."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "▁a"]
+    metadata = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": pieces,
+        "tokenizer.ggml.scores": [0.0] * len(pieces),
+        "tokenizer.ggml.token_type": [2, 3, 3] + [6] * 256 + [1] * 3,
+    }
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    for count in range(600):
+        if count == 100:
+            before = resident()
+        assert from_gguf(metadata).encode(" a" * 100)
+    assert resident() - before < 1 << 20

@@ -307,6 +307,8 @@ def _library(vocabulary: Vocabulary) -> "tokenizers.Tokenizer":
             fuse_unk=vocabulary.fuse_unk,
             byte_fallback=vocabulary.byte_fallback,
             ignore_merges=vocabulary.ignore_merges,
+            # The library keeps the words it has seen of every tokenizer until the thread ends.
+            cache_capacity=0,
         )
         strips = vocabulary.strips
         library.add_tokens(

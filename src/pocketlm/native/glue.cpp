@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "executor.h"
+#include "roofline.h"
 
 namespace nb = nanobind;
 
@@ -70,6 +71,14 @@ struct PreparedMatrix : Matrix {
     Bytes mapping;  // kept alive while it is used as it lies
 };
 
+void require_all(const std::vector<std::shared_ptr<PreparedMatrix>>& matrices) {
+    for (const std::shared_ptr<PreparedMatrix>& matrix : matrices) {
+        if (matrix == nullptr) {
+            throw nb::type_error("a matrix is None");
+        }
+    }
+}
+
 FloatsOut row(const PreparedMatrix& matrix, int index) {
     if (index < 0 || index >= matrix.rows()) {
         throw nb::index_error("the matrix has no such row");
@@ -112,11 +121,7 @@ void project(Executor& executor, int input, int output,
              const std::vector<std::shared_ptr<PreparedMatrix>>& weights,
              const std::vector<std::optional<Floats>>& biases, const std::optional<Floats>& norm,
              bool gate, bool add) {
-    for (const std::shared_ptr<PreparedMatrix>& weight : weights) {
-        if (weight == nullptr) {
-            throw nb::type_error("a weight is None");
-        }
-    }
+    require_all(weights);
     std::vector<std::vector<float>> bias_copies;
     for (const std::optional<Floats>& bias : biases) {
         bias_copies.push_back(bias ? copied(*bias) : std::vector<float>());
@@ -145,6 +150,15 @@ NB_MODULE(_native, module) {
             },
             nb::arg("threads"), nb::arg("instruction_set") = nb::none())
         .def_prop_ro("threads", &ThreadPool::threads)
+        .def(
+            "read_gb_s",
+            [](ThreadPool& pool, const std::vector<std::shared_ptr<PreparedMatrix>>& matrices) {
+                require_all(matrices);
+                const nb::gil_scoped_release unlocked;
+                return read_gb_s(pool, {matrices.begin(), matrices.end()});
+            },
+            nb::arg("matrices"))
+        .def("int8_gmac_s", &int8_gmac_s, nb::call_guard<nb::gil_scoped_release>())
         .def_prop_ro("instruction_set",
                      [](const ThreadPool& pool) { return pool.kernels().name; });
 

@@ -64,6 +64,10 @@ struct Kernels {
 
     // out[i] = scales[i] * values[i], all but the values in float16.
     void (*half_from_scaled)(const int8_t* values, const uint16_t* scales, int count, uint16_t* out);
+
+    // Nothing but the instructions of `multiply` that multiply and add, on registers, for measuring
+    // what they allow. Returns how many multiply-adds of 8-bit numbers that was.
+    long long (*multiply_adds)(int repetitions);
 };
 
 extern const Kernels portable_kernels;

@@ -555,6 +555,34 @@ void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, u
     }
 }
 
+long long multiply_adds(int repetitions) {
+    constexpr int chains = 4;
+    constexpr int room = 8;  // 16-bit results of 4-bit quants that fit together
+    __m256i quants = _mm256_set1_epi8(7);
+    __m256i activations = _mm256_set1_epi8(1);
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i sums[chains];
+    for (__m256i& sum : sums) {
+        sum = _mm256_setzero_si256();
+    }
+    for (int i = 0; i < repetitions; ++i) {
+#pragma GCC unroll 4
+        for (int chain = 0; chain < chains; ++chain) {
+            __m256i narrow = _mm256_setzero_si256();
+#pragma GCC unroll 8
+            for (int j = 0; j < room; ++j) {
+                asm volatile("" : "+x"(activations));  // as if it were another each time
+                narrow = _mm256_add_epi16(narrow, _mm256_maddubs_epi16(quants, activations));
+            }
+            sums[chain] = _mm256_add_epi32(sums[chain], _mm256_madd_epi16(narrow, ones));
+        }
+    }
+    for (__m256i& sum : sums) {
+        asm volatile("" : "+x"(sum));
+    }
+    return 32LL * room * chains * repetitions;
+}
+
 #define POCKETLM_TILES(type) \
     { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
 
@@ -576,6 +604,7 @@ const Kernels avx2_kernels = {
     half_from_float,
     half_from_int8,
     half_from_scaled,
+    multiply_adds,
 };
 
 }  // namespace pocketlm

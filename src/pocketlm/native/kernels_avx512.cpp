@@ -460,6 +460,27 @@ void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, u
     }
 }
 
+long long multiply_adds(int repetitions) {
+    constexpr int chains = 16;
+    __m512i quants = _mm512_set1_epi8(7);
+    const __m512i activations = _mm512_set1_epi8(1);
+    __m512i sums[chains];
+    for (__m512i& sum : sums) {
+        sum = _mm512_setzero_si512();
+    }
+    for (int i = 0; i < repetitions; ++i) {
+        asm volatile("" : "+v"(quants));  // as if it were another each time
+#pragma GCC unroll 16
+        for (int chain = 0; chain < chains; ++chain) {
+            sums[chain] = _mm512_dpbusd_epi32(sums[chain], quants, activations);
+        }
+    }
+    for (__m512i& sum : sums) {
+        asm volatile("" : "+v"(sum));
+    }
+    return 64LL * chains * repetitions;
+}
+
 #define POCKETLM_TILES(type)                                                          \
     {                                                                                 \
         multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, multiply<type, 8>, \
@@ -484,6 +505,7 @@ const Kernels avx512_kernels = {
     half_from_float,
     half_from_int8,
     half_from_scaled,
+    multiply_adds,
 };
 
 }  // namespace pocketlm

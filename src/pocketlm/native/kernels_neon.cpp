@@ -477,6 +477,27 @@ void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, u
     }
 }
 
+long long multiply_adds(int repetitions) {
+    constexpr int chains = 8;
+    int8x16_t quants = vdupq_n_s8(7);
+    const int8x16_t activations = vdupq_n_s8(1);
+    int32x4_t sums[chains];
+    for (int32x4_t& sum : sums) {
+        sum = vdupq_n_s32(0);
+    }
+    for (int i = 0; i < repetitions; ++i) {
+        asm volatile("" : "+w"(quants));  // as if it were another each time
+#pragma GCC unroll 8
+        for (int chain = 0; chain < chains; ++chain) {
+            sums[chain] = vdotq_laneq_s32(sums[chain], quants, activations, 0);
+        }
+    }
+    for (int32x4_t& sum : sums) {
+        asm volatile("" : "+w"(sum));
+    }
+    return 16LL * chains * repetitions;
+}
+
 #define POCKETLM_TILES(type) \
     { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
 
@@ -498,6 +519,7 @@ const Kernels neon_kernels = {
     half_from_float,
     half_from_int8,
     half_from_scaled,
+    multiply_adds,
 };
 
 }  // namespace pocketlm

@@ -167,6 +167,28 @@ void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, u
     }
 }
 
+long long multiply_adds(int repetitions) {
+    constexpr int count = 64;
+    volatile int seed = 7;
+    int8_t quants[count];
+    int8_t activations[count];
+    for (int i = 0; i < count; ++i) {
+        quants[i] = static_cast<int8_t>(seed);
+        activations[i] = static_cast<int8_t>(seed - 6);
+    }
+    int sum = 0;
+    for (int i = 0; i < repetitions; ++i) {
+        activations[i % count] = static_cast<int8_t>(i % 2);
+        int dot = 0;
+        for (int j = 0; j < count; ++j) {
+            dot += quants[j] * activations[j];
+        }
+        sum ^= dot;
+    }
+    seed = sum;
+    return static_cast<long long>(count) * repetitions;
+}
+
 #define POCKETLM_TILES(type) \
     { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
 
@@ -188,6 +210,7 @@ const Kernels portable_kernels = {
     half_from_float,
     half_from_int8,
     half_from_scaled,
+    multiply_adds,
 };
 
 }  // namespace pocketlm

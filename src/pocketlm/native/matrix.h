@@ -37,6 +37,8 @@ class Matrix {
         return left < panel_rows ? left : panel_rows;
     }
     size_t bytes() const { return bytes_; }
+    // All of the form that kernels read.
+    const uint8_t* data() const { return is_prepared(type_) ? prepared_.data : stored_; }
 
     // Prepared types only.
     Panel panel(int index) const;
