@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from program import PROGRAM, check_refusal
 
-COMMANDS = ["chat", "run", "pull", "list", "show", "rm"]
+COMMANDS = ["chat", "run", "pull", "list", "show", "rm", "bench"]
 #: What a help text has no use for.
 HEAVY = [
     "numpy",

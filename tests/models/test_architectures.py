@@ -126,6 +126,48 @@ def test_parameters_of_phi3_mini() -> None:
     assert program.window == 2047
     assert program.cache_bytes(1) == 384 * 1024
     assert sum(isinstance(o, Project) for o in program.operations) == 4 * 32 + 1
+    layer = 3072 * (3 * 3072 + 3072 + 3 * 8192)
+    head = 3072 * 32064
+    # Two bytes a number: layers, head, a row of the embedding; the cache as far as it is seen.
+    weights = 2 * (32 * layer + head + 3072)
+    assert program.step_bytes() == weights
+    assert program.step_bytes(100) == weights + 100 * 384 * 1024
+    assert program.step_bytes(4000) == weights + 2047 * 384 * 1024
+    halved = program.step_bytes(100, "q8", lambda weight: weight.nbytes // 2)
+    assert halved == weights // 2 + 100 * 32 * 2 * 32 * (96 + 3 * 2)
+    # Scores and values: 32 heads of 96, twice, for each pair of tokens that see each other.
+    pair = 32 * 2 * 32 * 96
+    assert program.prompt_macs(1) == 32 * layer + head + pair == program.step_macs() + pair
+    assert program.prompt_macs(3) == 3 * 32 * layer + head + (1 + 2 + 3) * pair
+    pairs = 2047 * 2048 // 2 + 953 * 2047
+    assert program.prompt_macs(3000) == 3000 * 32 * layer + head + pairs * pair
+
+
+def test_costs_of_smollm2_135m() -> None:
+    """Grouped queries: keys and values of 3 heads are read, 9 heads are multiplied. A tied head."""
+    with torch.device("meta"):
+        import transformers
+
+        model = transformers.LlamaForCausalLM(
+            transformers.LlamaConfig(
+                vocab_size=49152,
+                hidden_size=576,
+                intermediate_size=1536,
+                num_hidden_layers=30,
+                num_attention_heads=9,
+                num_key_value_heads=3,
+                max_position_embeddings=8192,
+                tie_word_embeddings=True,
+            )
+        )
+    tensors = {name: Sized(tuple(p.shape)) for name, p in model.named_parameters()}
+    program = models.build(json.loads(model.config.to_json_string(use_diff=False)), tensors)
+    layer = 576 * (576 + 2 * 192 + 576 + 3 * 1536)
+    head = 576 * 49152
+    assert program.step_macs() == 30 * layer + head == 134_479_872
+    assert program.step_bytes(10) == 2 * (30 * layer + head + 576) + 10 * 30 * 2 * 3 * 64 * 2
+    pairs = 512 * 513 // 2
+    assert program.prompt_macs(512) == 512 * 30 * layer + head + pairs * 30 * 2 * 9 * 64
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pocketlm.cli import chat, list, pull, rm, run, show
+from pocketlm.cli import bench, chat, list, pull, rm, run, show
 from pocketlm.cli.options import Offline
 from pocketlm.cli.output import fail
 from pocketlm.errors import Error
@@ -29,6 +29,7 @@ app.command()(pull.pull)
 app.command("list")(list.list_models)
 app.command()(show.show)
 app.command()(rm.rm)
+app.command()(bench.bench)
 
 
 def _version(wanted: bool) -> None:

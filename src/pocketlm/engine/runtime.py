@@ -60,6 +60,7 @@ class Runtime:
         if quantize is not None:
             _one_of("quantize", quantize, QUANTIZED)
         self.program = program
+        self.cache_type = cache_type
         self.pool = _native.ThreadPool(threads)
         self.cache = _native.KVCache(program.layers, program.kv_heads, program.head_dim, cache_type)
         types = {} if quantize is None else _quantized_types(program, quantize.upper())
@@ -72,6 +73,16 @@ class Runtime:
     def weight_bytes(self) -> int:
         """Bytes of all matrices, as prepared."""
         return sum(matrix.nbytes for matrix in self._matrices.values())
+
+    def step_bytes(self, positions: int) -> int:
+        """Bytes that generating a token reads: weights as prepared, a cache of `positions`."""
+        return self.program.step_bytes(
+            positions, self.cache_type, lambda weight: self._matrices[weight].nbytes
+        )
+
+    def read_gb_s(self) -> float:
+        """10^9 bytes a second at which the threads read a step's weights, and do nothing else."""
+        return self.pool.read_gb_s([self._matrices[w] for w in self.program.step_weights])
 
     def cache_budget(self, context: int) -> int:
         """Bytes of cache worth keeping: what one sequence of `context` positions needs, if sane.

@@ -10,7 +10,7 @@ Every buffer holds one float32 row a token; a buffer's width is its floats a row
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -165,24 +165,48 @@ class Program:
                     vectors[operation.norm] = None
         return sum(w.rows * w.columns for w in (*self.weights, *vectors))
 
-    def step_bytes(self) -> int:
-        """Bytes of weights that one step reads (an embedding counts one row)."""
-        total = 0
-        for operation in self.operations:
-            if isinstance(operation, Embed):
-                total += operation.weight.nbytes // operation.weight.rows
-            elif isinstance(operation, Project):
-                total += sum(weight.nbytes for weight in operation.weights)
-        return total
+    @property
+    def step_weights(self) -> tuple[Weight, ...]:
+        """The matrices that a step reads whole, in the order of use."""
+        projects = (o for o in self.operations if isinstance(o, Project))
+        return tuple(weight for project in projects for weight in project.weights)
+
+    def step_bytes(
+        self,
+        positions: int = 0,
+        cache_type: str = "f16",
+        nbytes: Callable[[Weight], int] = lambda weight: weight.nbytes,
+    ) -> int:
+        """Bytes that one token's step reads: weights, and the cache of `positions` positions.
+
+        An embedding counts one row. `nbytes` says what a matrix takes where it is not as stored.
+        """
+        embeds = (o.weight for o in self.operations if isinstance(o, Embed))
+        rows = sum(nbytes(weight) // weight.rows for weight in embeds)
+        cache = self.cache_bytes(positions, cache_type)
+        return rows + sum(map(nbytes, self.step_weights)) + cache
 
     def step_macs(self) -> int:
         """Multiply-adds of the projections for one token."""
-        return sum(
-            weight.rows * weight.columns
-            for operation in self.operations
-            if isinstance(operation, Project)
-            for weight in operation.weights
-        )
+        return sum(weight.rows * weight.columns for weight in self.step_weights)
+
+    def prompt_macs(self, tokens: int) -> int:
+        """Multiply-adds of a prompt of `tokens` tokens: projections and attention.
+
+        What follows a `Pick` (the head) runs for the last token alone. A token attends to itself
+        and to those before it, as far as the window reaches.
+        """
+        full = min(tokens, self.window or tokens)
+        seen = full * (full + 1) // 2 + (tokens - full) * full
+        total, rows = 0, tokens
+        for operation in self.operations:
+            if isinstance(operation, Pick):
+                rows = 1
+            elif isinstance(operation, Project):
+                total += rows * sum(w.rows * w.columns for w in operation.weights)
+            elif isinstance(operation, Attend):
+                total += 2 * self.heads * self.head_dim * seen
+        return total
 
     def cache_bytes(self, tokens: int = 1, cache_type: str = "f16") -> int:
         """Bytes of cache that `tokens` positions of one sequence need, at most the window's."""
