@@ -106,7 +106,7 @@ class Bench:
         Raises what `load` raises, and ParameterError for work that the context has no room for.
         """
         for turn in range(1, self._repeat + 1):
-            self._progress(f"loading, {turn} of {self._repeat} times")
+            self._progress(f"loading (run {turn} of {self._repeat})")
             self._open(load, last=turn == self._repeat)
 
     def as_json(self) -> dict[str, Any]:
@@ -138,13 +138,14 @@ class Bench:
     def _works(self, context: int) -> list[Work]:
         prompts = [Work(n) for n in self._prompts or PROMPTS]
         texts = [Work(self._generate, n, generate=True) for n in self._depths or DEPTHS]
-        for said, works in ((self._prompts, prompts), (self._depths, texts)):
-            for work in works:
-                if said and work.depth + work.tokens > context:
-                    raise ParameterError(
-                        f"{work.name} at depth {work.depth:,} ends at {work.depth + work.tokens:,} "
-                        f"tokens; the context window has {context:,}"
-                    )
+        asked = [*(prompts if self._prompts else []), *(texts if self._depths else texts[:1])]
+        for work in asked:
+            end = work.depth + work.tokens
+            if end > context:
+                raise ParameterError(
+                    f"{work.name} at depth {work.depth:,} ends at {end:,} tokens; the context "
+                    f"window has {context:,}"
+                )
         return [work for work in prompts + texts if work.depth + work.tokens <= context]
 
     def _rounds(self, engine: Engine, works: Sequence[Work]) -> None:
@@ -157,7 +158,7 @@ class Bench:
         for turn in range(1, self._repeat + 1):
             for work, row in rows.items():
                 self._progress(
-                    f"{work.name} at depth {work.depth:,}, {turn} of {self._repeat} times"
+                    f"{work.name} at depth {work.depth:,} (run {turn} of {self._repeat})"
                 )
                 read_gb_s = max(runtime.read_gb_s() for _ in range(3))
                 int8_gmac_s = runtime.pool.int8_gmac_s()
