@@ -32,7 +32,7 @@ def test_as_json(pocketlm, smollm2):
         assert list(row) == ["work", "depth", "tokens_per_s", "spread", "of_limit"]
         assert row["tokens_per_s"] > 0
         assert row["spread"] >= 0
-        assert 0 < row["of_limit"] < 1.5
+        assert row["of_limit"] > 0
 
 
 def test_for_people(pocketlm, smollm2):
