@@ -528,3 +528,29 @@ def test_tokenizers_that_are_gone_leave_no_memory() -> None:
             before = resident()
         assert from_gguf(metadata).encode(" a" * 100)
     assert resident() - before < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("key", "parts", "part"),
+    [
+        ("pre_tokenizer", "pretokenizers", {"type": "ByteLevel", "add_prefix_space": False}),
+        (
+            "normalizer",
+            "normalizers",
+            {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"},
+        ),
+        (
+            "normalizer",
+            "normalizers",
+            {"type": "Replace", "pattern": {"String": ""}, "content": "a"},
+        ),
+    ],
+)
+def test_components_that_multiply_texts_are_refused(
+    tmp_path: Path, key: str, parts: str, part: dict[str, object]
+) -> None:
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}
+    file = {"added_tokens": [], "model": model, key: {"type": "Sequence", parts: [part] * 40}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(file))
+    with pytest.raises(UnsupportedError, match="more"):
+        from_folder(tmp_path)

@@ -189,6 +189,8 @@ def _components(file: Mapping[str, Any], vocabulary: Vocabulary) -> None:
             vocabulary.prefix = "always"
         elif part["type"] == "Replace" and not _is_string_pattern(part.get("pattern")):
             raise UnsupportedError("tokenizer.json: a normalizer replaces by a pattern")
+        elif part["type"] == "Replace" and _grows(part):
+            raise UnsupportedError("tokenizer.json: a normalizer replaces something by more")
         else:
             kept.append(part)
     vocabulary.normalizer = {"type": "Sequence", "normalizers": kept} if kept else None
@@ -196,6 +198,9 @@ def _components(file: Mapping[str, Any], vocabulary: Vocabulary) -> None:
     kept = []
     for part in _flat(file.get("pre_tokenizer"), "pretokenizers", _PRE_TOKENIZERS):
         if part["type"] == "ByteLevel":
+            if vocabulary.byte_level:
+                # Each doubles the text: a row of them is a way to fill the memory.
+                raise UnsupportedError("tokenizer.json: more than one ByteLevel")
             vocabulary.byte_level = True
         elif part["type"] == "Split" and not _is_string_pattern(part.get("pattern")):
             pattern = part.get("pattern")
@@ -241,6 +246,12 @@ def _flat(component: object, parts: str, known: tuple[str, ...]) -> Iterator[Com
                 + ", ".join(known)
             )
         yield part
+
+
+def _grows(replacement: Component) -> bool:
+    """Whether a Replace makes texts longer, which a row of them would do without bound."""
+    pattern, content = replacement["pattern"]["String"], replacement.get("content")
+    return not isinstance(content, str) or not pattern or len(content) > len(pattern)
 
 
 def _is_string_pattern(pattern: object) -> bool:
