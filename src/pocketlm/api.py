@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pocketlm.engine.answer import Generation, Piece, Stream
 from pocketlm.engine.engine import Engine
-from pocketlm.engine.runtime import Runtime
+from pocketlm.engine.runtime import DEFAULT_CACHE_TYPE, Runtime
 from pocketlm.engine.sampling import SamplingParameters, Token
 from pocketlm.errors import ParameterError
 from pocketlm.formats.checkpoint import Checkpoint
@@ -35,7 +35,7 @@ def load(
     *,
     threads: int | None = None,
     context: int | None = None,
-    cache_type: str = "f16",
+    cache_type: str = DEFAULT_CACHE_TYPE,
     quantize: str | None = None,
     offline: bool | None = None,
 ) -> Model:
@@ -43,8 +43,9 @@ def load(
 
     A name that is not on this machine is brought first; `offline` forbids that (None asks
     POCKETLM_OFFLINE). `threads` None is the physical cores at our disposal. `context` None is the
-    model's own window, in tokens; memory for it is taken as it is used. `cache_type` is "f16" or
-    "q8". `quantize` "q8_0" or "q4_0" shrinks float weights as they are loaded.
+    model's own window, in tokens; memory for it is taken as it is used. `cache_type` is "f16",
+    "q8" or "q4", or one for keys and one for values ("q8/q4"). `quantize` "q8_0" or "q4_0" shrinks
+    float weights as they are loaded.
 
     Raises pocketlm.Error: StoreError, ModelFileError, UnsupportedError or ParameterError.
     """
@@ -88,7 +89,7 @@ class Model:
         *,
         threads: int | None = None,
         context: int | None = None,
-        cache_type: str = "f16",
+        cache_type: str = DEFAULT_CACHE_TYPE,
         quantize: str | None = None,
     ) -> None:
         """Prepare an open checkpoint, which `close` closes. See `load`."""

@@ -204,4 +204,24 @@ inline std::vector<uint8_t> random_rows(Type type, int rows, int columns, Random
     return data;
 }
 
+using pocketlm::CacheType;
+
+// A number of a block's side of keys (or of values), of a head padded to `width`, from the layout's
+// description.
+inline double cached(CacheType type, const uint8_t* side, int width, bool keys, int dim, int position) {
+    const int index = keys ? dim * 32 + position : position * width + dim;
+    if (type == CacheType::F16) {
+        return half(side + 2 * index);
+    }
+    const int group = dim / 32;
+    const int numbers = 32 * width / (type == CacheType::Q8 ? 1 : 2);
+    const double scale = half(side + numbers + 2 * (32 * group + position));
+    if (type == CacheType::Q8) {
+        return scale * static_cast<int8_t>(side[index]);
+    }
+    const int byte = keys ? (16 * group + dim % 16) * 32 + position
+                          : position * width / 2 + 16 * group + dim % 16;
+    return scale * (bits(side + byte, dim % 32 / 16, 4) - 8);
+}
+
 }  // namespace reference

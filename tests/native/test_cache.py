@@ -5,7 +5,7 @@ import pytest
 from pocketlm import _native
 
 
-@pytest.mark.parametrize("cache_type", ["f16", "q8"])
+@pytest.mark.parametrize("cache_type", ["f16", "q8", "q4", "q8/q4"])
 def test_blocks_live_until_their_last_reference(cache_type: str) -> None:
     cache = _native.KVCache(2, 3, 64, cache_type)
     assert cache.block_positions == 32
@@ -48,9 +48,11 @@ def test_shapes_out_of_range_are_refused() -> None:
         for shape in ((wrong, 1, 8), (1, wrong, 8), (1, 1, wrong)):
             with pytest.raises(ValueError, match="out of range"):
                 _native.KVCache(*shape)
-    for cache_type in ("", "F16", "q4"):
-        with pytest.raises(ValueError, match="f16 or q8"):
+    for cache_type in ("", "F16", "q5", "q8/q5", "/"):
+        with pytest.raises(ValueError, match="f16, q8 or q4"):
             _native.KVCache(1, 1, 8, cache_type)
+    with pytest.raises(ValueError, match="a multiple of 32 numbers, not 80"):
+        _native.KVCache(1, 1, 80, "q8/q4")
 
 
 @pytest.mark.usefixtures("limited_memory")

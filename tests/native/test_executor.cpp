@@ -386,6 +386,24 @@ TEST(a_window_hides_what_is_before_it) {
     }
 }
 
+// Long enough that threads share the positions of one query.
+TEST(long_texts_are_shared_out) {
+    for (int window : {0, 400}) {
+        Options options;
+        options.window = window;
+        const Model model(options);
+        const std::vector<int32_t> tokens = some_tokens(800);
+        const std::vector<Numbers> expected = model.logits(tokens);
+        const std::vector<float> at_once = Session(model, 1, "").feed(tokens);
+        CHECK(distance(at_once, expected) < 1e-3);
+        for (int threads : {1, 2, 7}) {
+            for (size_t size : {size_t{1}, size_t{3}}) {
+                CHECK(Session(model, threads, "").feed(tokens, size) == at_once);
+            }
+        }
+    }
+}
+
 TEST(an_8_bit_cache_comes_close) {
     const Model model{Options{}};
     const std::vector<int32_t> tokens = some_tokens(40);

@@ -381,77 +381,104 @@ TEST(exponentials_match_float64) {
     }
 }
 
-TEST(products_with_halves_match_float64) {
-    Random random(7);
+namespace {
+
+// A block's side with random numbers and scales in it.
+std::vector<uint8_t> random_side(CacheType type, int width, Random& random) {
+    std::vector<uint8_t> side(cache_side_bytes(type, width));
+    for (uint8_t& byte : side) {
+        byte = static_cast<uint8_t>(random());
+    }
+    const size_t halves = type == CacheType::F16 ? 0 : cache_number_bytes(type, width);
+    for (size_t at = halves; at < side.size(); at += 2) {
+        const uint16_t half = static_cast<uint16_t>((random() & 0x83ffu) | 14 << 10);
+        std::memcpy(side.data() + at, &half, sizeof half);
+    }
+    return side;
+}
+
+// Calls with every table, cache type, head width and number of rows.
+template <typename Body>
+void for_each_side(const Body& body) {
     for (const Kernels* kernels : available_kernels()) {
-        for (int m : {1, 2, 3, 5, 8, 11, 16}) {
-            for (int n : {1, 6, 15, 16, 17, 32, 33, 48, 96}) {
-                for (int k : {1, 7, 32}) {
-                    const int lda = k + 3;
-                    const int ldb = n + 1;
-                    const int ldo = n + 2;
-                    const std::vector<float> a = uniform(random, static_cast<size_t>(m * lda));
-                    std::vector<uint16_t> b(static_cast<size_t>(k * ldb));
-                    for (uint16_t& number : b) {
-                        number = static_cast<uint16_t>((random() & 0x83ffu) | 14 << 10);
-                    }
-                    const std::vector<float> before = uniform(random, static_cast<size_t>(m * ldo));
-                    for (bool add : {false, true}) {
-                        std::vector<float> out = before;
-                        kernels->multiply_half(m, k, n, a.data(), lda, b.data(), ldb, out.data(),
-                                               ldo, add);
-                        for (int i = 0; i < m; ++i) {
-                            std::vector<float> alone(
-                                before.begin() + i * ldo, before.begin() + (i + 1) * ldo);
-                            kernels->multiply_half(1, k, n, a.data() + i * lda, lda, b.data(), ldb,
-                                                   alone.data(), ldo, add);
-                            for (int j = 0; j < ldo; ++j) {
-                                const size_t at = static_cast<size_t>(i * ldo + j);
-                                CHECK_EQUAL(out[at], alone[static_cast<size_t>(j)]);
-                                if (j >= n) {
-                                    CHECK_EQUAL(out[at], before[at]);
-                                    continue;
-                                }
-                                double expected = add ? static_cast<double>(before[at]) : 0.0;
-                                for (int l = 0; l < k; ++l) {
-                                    expected += static_cast<double>(a[static_cast<size_t>(
-                                                    i * lda + l)]) *
-                                                reference::half(b[static_cast<size_t>(l * ldb + j)]);
-                                }
-                                CHECK_CLOSE(out[at], expected, 1e-6 * (k + 1));
-                            }
-                        }
-                    }
+        for (CacheType type : {CacheType::F16, CacheType::Q8, CacheType::Q4}) {
+            for (int width : {16, 32, 48, 64, 80, 96, 128}) {
+                if (type == CacheType::Q4 && width % 32 != 0) {
+                    continue;
+                }
+                for (int rows : {1, 2, 3, 4, 5, 7, 8, 11, 16}) {
+                    body(*kernels, type, width, rows);
                 }
             }
         }
     }
 }
 
-TEST(bytes_become_halves_exactly) {
-    Random random(8);
-    for (const Kernels* kernels : available_kernels()) {
-        for (int count : {1, 7, 8, 15, 16, 17, 32, 255}) {
-            std::vector<int8_t> values(static_cast<size_t>(count));
-            std::vector<uint16_t> scales(static_cast<size_t>(count));
-            for (size_t i = 0; i < values.size(); ++i) {
-                values[i] = static_cast<int8_t>(random());
-                scales[i] = static_cast<uint16_t>(random() & 0x3bffu);
-            }
-            const float scale = float_from_f16(scales[0]);
-            std::vector<uint16_t> by_one(values.size() + 1, 0xabcd);
-            std::vector<uint16_t> by_own = by_one;
-            kernels->half_from_int8(values.data(), scale, count, by_one.data());
-            kernels->half_from_scaled(values.data(), scales.data(), count, by_own.data());
-            CHECK_EQUAL(by_one.back(), 0xabcd);
-            CHECK_EQUAL(by_own.back(), 0xabcd);
-            for (size_t i = 0; i < values.size(); ++i) {
-                const float value = static_cast<float>(values[i]);
-                CHECK_EQUAL(by_one[i], f16_from_float(scale * value));
-                CHECK_EQUAL(by_own[i], f16_from_float(float_from_f16(scales[i]) * value));
+}  // namespace
+
+TEST(queries_meet_keys_as_in_float64) {
+    Random random(7);
+    for_each_side([&](const Kernels& kernels, CacheType type, int width, int rows) {
+        const auto match = kernels.match_keys[static_cast<int>(type)];
+        const std::vector<uint8_t> keys = random_side(type, width, random);
+        const std::vector<float> queries = uniform(random, static_cast<size_t>(rows * width));
+        std::vector<float> out(static_cast<size_t>(rows * 32 + 1), guard);
+        match(rows, width, queries.data(), keys.data(), out.data());
+        CHECK_EQUAL(out.back(), guard);
+        for (int row = 0; row < rows; ++row) {
+            std::vector<float> alone(32);
+            match(1, width, queries.data() + row * width, keys.data(), alone.data());
+            for (int position = 0; position < 32; ++position) {
+                double expected = 0.0;
+                double magnitude = 0.0;
+                for (int dim = 0; dim < width; ++dim) {
+                    const double term =
+                        static_cast<double>(queries[static_cast<size_t>(row * width + dim)]) *
+                        reference::cached(type, keys.data(), width, true, dim, position);
+                    expected += term;
+                    magnitude += std::fabs(term);
+                }
+                const float got = out[static_cast<size_t>(row * 32 + position)];
+                CHECK_CLOSE(got, expected, 1e-6 * magnitude);
+                CHECK_EQUAL(got, alone[static_cast<size_t>(position)]);
             }
         }
-    }
+    });
+}
+
+TEST(values_are_blended_as_in_float64) {
+    Random random(8);
+    for_each_side([&](const Kernels& kernels, CacheType type, int width, int rows) {
+        const auto blend = kernels.blend_values[static_cast<int>(type)];
+        const std::vector<uint8_t> values = random_side(type, width, random);
+        const std::vector<float> weights = uniform(random, static_cast<size_t>(rows * 32));
+        std::vector<float> before = uniform(random, static_cast<size_t>(rows * width + 1));
+        before.back() = guard;
+        for (int used : {1, 7, 32}) {
+            std::vector<float> out = before;
+            blend(rows, width, used, weights.data(), values.data(), out.data());
+            CHECK_EQUAL(out.back(), guard);
+            for (int row = 0; row < rows; ++row) {
+                std::vector<float> alone(before.begin() + row * width,
+                                         before.begin() + (row + 1) * width);
+                blend(1, width, used, weights.data() + row * 32, values.data(), alone.data());
+                for (int dim = 0; dim < width; ++dim) {
+                    const size_t at = static_cast<size_t>(row * width + dim);
+                    double expected = static_cast<double>(before[at]);
+                    double magnitude = std::fabs(expected);
+                    for (int position = 0; position < used; ++position) {
+                        const double term =
+                            static_cast<double>(weights[static_cast<size_t>(row * 32 + position)]) *
+                            reference::cached(type, values.data(), width, false, dim, position);
+                        expected += term;
+                        magnitude += std::fabs(term);
+                    }
+                    CHECK_CLOSE(out[at], expected, 1e-6 * magnitude);
+                    CHECK_EQUAL(out[at], alone[static_cast<size_t>(dim)]);
+                }
+            }
+        }
+    });
 }
 
 // The whole way of a product: quantise, tiles, panels, threads.

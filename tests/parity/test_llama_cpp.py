@@ -8,10 +8,11 @@ given its own text at once instead of token by token, changes the margin between
 candidates by 0.14 (standard deviation), and by 0.18 with its other attention kernel.
 `record_llama_cpp.py` measures that and records it beside the texts.
 
-So a text may part from llama.cpp's at a step where the margin is within three standard deviations
-of that noise; the test prints where and by how much. What holds without exception is checked
-beside it: over all steps, we stay as near to llama.cpp as it stays to itself, and as near to the
-exact product of the file's weights as it is.
+So a text may part from llama.cpp's at a step where the margin is within four standard deviations
+of that noise (several hundred steps are compared, and of so many draws one is beyond three); the
+test prints where and by how much. What holds without exception is checked beside it: over all
+steps, we stay as near to llama.cpp as it stays to itself, and as near to the exact product of the
+file's weights as it is.
 """
 
 import json
@@ -34,6 +35,8 @@ from pocketlm.formats.checkpoint import Checkpoint, Tensor
 from pocketlm.formats.open import open_checkpoint
 
 NEW_TOKENS = 64
+#: Standard deviations of its noise that a step's margin may have where texts part.
+NOISE = 4
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def float_engine(checkpoint: Checkpoint, weights: dict[str, np.ndarray]) -> Engi
         for name, values in weights.items()
     }
     program = models.build(checkpoint.config, tensors)
-    return Engine(Runtime(program, tensors), program.context)
+    # The recorded cache is one of 16 bits.
+    return Engine(Runtime(program, tensors, cache_type="f16"), program.context)
 
 
 @pytest.mark.slow
@@ -102,7 +106,7 @@ def test_greedy_text_in_float32(float_engine: Engine) -> None:
 
 def compare(engine: Engine, record: Record) -> int:
     """How many texts part from llama.cpp's; each at a step where its candidates are level."""
-    bound = 3 * record.noise
+    bound = NOISE * record.noise
     partings = 0
     for number, text in enumerate(record.texts):
         found = greedy(engine, text.prompt, NEW_TOKENS)
@@ -142,7 +146,7 @@ def compare_steps(engine: Engine, record: Record) -> None:
             changes.append(margin - float(row[first] - row[second]))
             if row.argmax() != first:
                 others += 1
-                assert margin < 3 * record.noise
+                assert margin < NOISE * record.noise
     spread = float(np.std(changes))
     print(f"margins differ by {spread:.4f}; another choice at {others} of {len(changes)} steps")
     assert spread < 1.25 * record.noise

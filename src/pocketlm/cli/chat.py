@@ -46,7 +46,7 @@ def chat(
     max_tokens: options.MaxTokens = None,
     threads: options.Threads = None,
     context: options.Context = None,
-    cache_type: options.CacheType = options.CacheKind.F16,
+    cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
     offline: options.Offline = False,
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 
-def describe(path: Path, cache_type: str = "f16") -> dict[str, Any]:
+def describe(path: Path, cache_type: str) -> dict[str, Any]:
     """Everything that `show` prints, ready for JSON. Sizes are in bytes.
 
     Raises ModelFileError, UnsupportedError or TemplateError for a file that could not be run.

@@ -48,10 +48,13 @@ class CacheKind(StrEnum):
 
     F16 = "f16"
     Q8 = "q8"
+    Q8_Q4 = "q8/q4"
+    Q4 = "q4"
 
 
 CacheType = Annotated[
-    CacheKind, typer.Option("--cache-type", help="How the cache keeps keys and values.")
+    CacheKind,
+    typer.Option("--cache-type", help="How the cache keeps keys and values (keys/values)."),
 ]
 System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system prompt.")]
 Threads = Annotated[

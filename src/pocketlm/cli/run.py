@@ -29,7 +29,7 @@ def run(
     stop: options.Stop = None,
     threads: options.Threads = None,
     context: options.Context = None,
-    cache_type: options.CacheType = options.CacheKind.F16,
+    cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
     json: options.Json = False,
     offline: options.Offline = False,

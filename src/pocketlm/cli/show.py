@@ -10,7 +10,7 @@ from pocketlm.cli.options import CacheKind, CacheType, Json, Model, Offline
 
 def show(
     model: Model,
-    cache_type: CacheType = CacheKind.F16,
+    cache_type: CacheType = CacheKind.Q8,
     json: Json = False,
     template: Annotated[
         bool, typer.Option("--template", help="Print the whole chat template.")

@@ -20,7 +20,11 @@ from pocketlm.models.program import Attend, Embed, Pick, Program, Project, Weigh
 if TYPE_CHECKING:
     from pocketlm.formats.checkpoint import Tensor
 
-CACHE_TYPES = ("f16", "q8")
+_KINDS = ("f16", "q8", "q4")
+#: In 8 bits what is lost drowns in what rounding activations to 8 bits changes (docs/decisions.md).
+DEFAULT_CACHE_TYPE = "q8"
+#: Of keys and values alike, or keys/values.
+CACHE_TYPES = (*_KINDS, *(f"{k}/{v}" for k in _KINDS for v in _KINDS if k != v))
 QUANTIZED = ("q4_0", "q8_0")
 FLOATS = ("F32", "F16", "BF16")
 MOST_THREADS = 1024
@@ -40,13 +44,15 @@ class Runtime:
         tensors: Mapping[str, Tensor],
         *,
         threads: int | None = None,
-        cache_type: str = "f16",
+        cache_type: str = DEFAULT_CACHE_TYPE,
         quantize: str | None = None,
+        instruction_set: str | None = None,
     ) -> None:
-        """Prepare the weights. With `quantize`, float matrices take that type.
+        """Prepare the weights. `instruction_set` None is the best that the processor has.
 
-        An embedding that is not also the output head stays as it is (one row is read a token), and
-        the head, the most sensitive matrix, takes 8 bits at least.
+        With `quantize`, float matrices take that type. An embedding that is not also the output
+        head stays as it is (one row is read a token), and the head, the most sensitive matrix,
+        takes 8 bits at least.
 
         Raises ParameterError for an argument, ModelFileError for weights that are not finite.
         """
@@ -61,7 +67,12 @@ class Runtime:
             _one_of("quantize", quantize, QUANTIZED)
         self.program = program
         self.cache_type = cache_type
-        self.pool = _native.ThreadPool(threads)
+        self.pool = _native.ThreadPool(threads, instruction_set)
+        if "q4" in cache_type and program.head_dim % 32:
+            raise ParameterError(
+                f"cache_type {cache_type!r} needs heads of a multiple of 32 numbers; this model's "
+                f"have {program.head_dim}: use 'q8'"
+            )
         self.cache = _native.KVCache(program.layers, program.kv_heads, program.head_dim, cache_type)
         types = {} if quantize is None else _quantized_types(program, quantize.upper())
         self._tensors = tensors

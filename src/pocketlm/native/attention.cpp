@@ -9,72 +9,140 @@ namespace {
 
 constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
+// Blocks of one text lie anywhere in memory: the processor cannot guess where the next one is.
+void prefetch(const uint8_t* data, size_t bytes) {
+    for (size_t line = 0; line < bytes; line += 64) {
+        __builtin_prefetch(data + line);
+    }
+}
+
 }  // namespace
 
-AttentionScratch::AttentionScratch(int head_dim)
-    : queries_(static_cast<size_t>(attention_rows * head_dim)),
-      scores_(static_cast<size_t>(attention_rows * block_positions)),
-      sums_(static_cast<size_t>(attention_rows * head_dim)),
-      halves_(static_cast<size_t>(block_positions * head_dim)) {}
+void Softmaxes::clear() const {
+    std::fill_n(maxima(), rows_, minus_infinity);
+    std::fill_n(weights(), rows_ * (1 + width_), 0.0f);
+}
 
-void attend(const KVCache& cache, const int32_t* blocks, int layer, int head, const Query* queries,
-            int count, float scale, const Kernels& kernels, AttentionScratch& scratch) {
-    const int head_dim = cache.head_dim();
-    float* const scaled = scratch.queries();
-    float* const scores = scratch.scores();
-    float* const sums = scratch.sums();
-    float maxima[attention_rows];
-    float weights[attention_rows];
-    int first = queries[0].first;
-    int last = queries[0].last;
-    for (int i = 0; i < count; ++i) {
-        first = std::min(first, queries[i].first);
-        last = std::max(last, queries[i].last);
-        maxima[i] = minus_infinity;
-        weights[i] = 0.0f;
-        for (int d = 0; d < head_dim; ++d) {
-            scaled[i * head_dim + d] = queries[i].input[d] * scale;
+void Softmaxes::add(const Softmaxes& later) const {
+    for (int row = 0; row < rows_; ++row) {
+        const float largest = std::max(maxima()[row], later.maxima()[row]);
+        if (largest == minus_infinity) {
+            continue;  // neither has a position yet
+        }
+        const float old_factor = std::exp(maxima()[row] - largest);
+        const float new_factor = std::exp(later.maxima()[row] - largest);
+        maxima()[row] = largest;
+        weights()[row] = weights()[row] * old_factor + later.weights()[row] * new_factor;
+        float* const sum = sums() + row * width_;
+        const float* const other = later.sums() + row * width_;
+        for (int i = 0; i < width_; ++i) {
+            sum[i] = sum[i] * old_factor + other[i] * new_factor;
         }
     }
-    std::fill_n(sums, count * head_dim, 0.0f);
+}
 
-    for (int block = first / block_positions; block <= last / block_positions; ++block) {
-        const int base = block * block_positions;
-        const int used = std::min(block_positions, last - base + 1);
-        kernels.multiply_half(count, head_dim, block_positions, scaled, head_dim,
-                              cache.keys(blocks[block], layer, head, scratch.halves(), kernels),
-                              block_positions, scores, block_positions, false);
+void Softmaxes::write(const Query* queries, int count) const {
+    for (int row = 0; row < rows_; ++row) {
+        const float inverse = 1.0f / weights()[row];
         for (int i = 0; i < count; ++i) {
-            float* row = scores + i * block_positions;
-            const int begin = std::clamp(queries[i].first - base, 0, block_positions);
-            const int end = std::clamp(queries[i].last - base + 1, 0, block_positions);
-            if (begin >= end) {
-                std::fill_n(row, used, 0.0f);
-                continue;
-            }
-            const float largest = *std::max_element(row + begin, row + end);
-            if (largest > maxima[i]) {
-                const float correction = std::exp(maxima[i] - largest);
-                weights[i] *= correction;
-                for (int d = 0; d < head_dim; ++d) {
-                    sums[i * head_dim + d] *= correction;
-                }
-                maxima[i] = largest;
-            }
-            std::fill(row, row + begin, 0.0f);
-            weights[i] += kernels.exponentials(row + begin, end - begin, maxima[i]);
-            std::fill(row + end, row + block_positions, 0.0f);
+            queries[row].output[i] = sums()[row * width_ + i] * inverse;
         }
-        kernels.multiply_half(count, used, head_dim, scores, block_positions,
-                              cache.values(blocks[block], layer, head, scratch.halves(), kernels),
-                              head_dim, sums, head_dim, true);
     }
+}
+
+AttentionScratch::AttentionScratch(int width)
+    : queries_(static_cast<size_t>(attention_rows * width)),
+      scores_(static_cast<size_t>(attention_rows * block_positions)),
+      stretch_(Softmaxes::floats(attention_rows, width)),
+      total_(Softmaxes::floats(attention_rows, width)) {}
+
+Attention::Attention(const KVCache& cache, const int32_t* blocks, int layer, int head,
+                     const Query* queries, int count, float scale, const Kernels& kernels,
+                     AttentionScratch& scratch)
+    : cache_(cache),
+      blocks_(blocks),
+      layer_(layer),
+      head_(head),
+      queries_(queries),
+      count_(count),
+      kernels_(kernels),
+      scratch_(scratch),
+      first_(queries[0].first),
+      last_(queries[0].last) {
+    const int width = cache.padded_dim();
     for (int i = 0; i < count; ++i) {
-        const float inverse = 1.0f / weights[i];
-        for (int d = 0; d < head_dim; ++d) {
-            queries[i].output[d] = sums[i * head_dim + d] * inverse;
+        first_ = std::min(first_, queries[i].first);
+        last_ = std::max(last_, queries[i].last);
+        float* const row = scratch.queries() + i * width;
+        for (int dim = 0; dim < cache.head_dim(); ++dim) {
+            row[dim] = queries[i].input[dim] * scale;
+        }
+        std::fill(row + cache.head_dim(), row + width, 0.0f);
+        if (cache.turns_keys()) {
+            turn_groups(row, width);
         }
     }
+}
+
+void Attention::attend(int index, const Softmaxes& out) const {
+    out.clear();
+    const int first = std::max(first_, index * stretch_positions);
+    const int last = std::min(last_, (index + 1) * stretch_positions - 1);
+    for (int block = first / block_positions; block <= last / block_positions; ++block) {
+        attend_block(block, out);
+    }
+}
+
+void Attention::attend_all() const {
+    const int width = cache_.padded_dim();
+    const Softmaxes total(scratch_.total(), count_, width);
+    const int first = first_ / stretch_positions;
+    attend(first, total);
+    for (int index = first + 1; index <= last_ / stretch_positions; ++index) {
+        const Softmaxes stretch(scratch_.stretch(), count_, width);
+        attend(index, stretch);
+        total.add(stretch);
+    }
+    total.write(queries_, cache_.head_dim());
+}
+
+void Attention::attend_block(int block, const Softmaxes& out) const {
+    const int width = cache_.padded_dim();
+    const int base = block * block_positions;
+    const int used = std::min(block_positions, last_ - base + 1);
+    const uint8_t* const keys = cache_.keys(blocks_[block], layer_, head_);
+    const uint8_t* const values = cache_.values(blocks_[block], layer_, head_);
+    prefetch(values, cache_side_bytes(cache_.value_type(), width));
+    kernels_.match_keys[static_cast<int>(cache_.key_type())](count_, width, scratch_.queries(), keys,
+                                                             scratch_.scores());
+    if (base + block_positions <= last_) {
+        prefetch(cache_.keys(blocks_[block + 1], layer_, head_),
+                 cache_side_bytes(cache_.key_type(), width));
+    }
+    for (int i = 0; i < count_; ++i) {
+        float* const row = scratch_.scores() + i * block_positions;
+        const int begin = std::clamp(queries_[i].first - base, 0, block_positions);
+        const int end = std::clamp(queries_[i].last - base + 1, 0, block_positions);
+        if (begin >= end) {
+            std::fill_n(row, used, 0.0f);
+            continue;
+        }
+        const float largest = *std::max_element(row + begin, row + end);
+        if (largest > out.maxima()[i]) {
+            const float correction = std::exp(out.maxima()[i] - largest);
+            out.maxima()[i] = largest;
+            out.weights()[i] *= correction;
+            float* const sum = out.sums() + i * width;
+            for (int dim = 0; dim < width; ++dim) {
+                sum[dim] *= correction;
+            }
+        }
+        std::fill(row, row + begin, 0.0f);
+        out.weights()[i] += kernels_.exponentials(row + begin, end - begin, out.maxima()[i]);
+        std::fill(row + end, row + block_positions, 0.0f);
+    }
+    kernels_.blend_values[static_cast<int>(cache_.value_type())](
+        count_, width, used, scratch_.scores(), values, out.sums());
 }
 
 }  // namespace pocketlm

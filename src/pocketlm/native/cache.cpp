@@ -10,47 +10,114 @@
 namespace pocketlm {
 namespace {
 
-constexpr int scale_group = 32;
+constexpr int widest_head = 4096;
 
-// Quantise up to 32 numbers, `stride` bytes apart in the output; returns the scale, which is rounded
-// to float16 first so that what is stored is what the numbers were divided by.
-uint16_t quantise_group(const float* input, int count, int8_t* out, int stride) {
-    float largest = 0.0f;
-    for (int i = 0; i < count; ++i) {
-        largest = std::max(largest, std::fabs(input[i]));
+CacheType type_named(const std::string& name) {
+    if (name == "f16") {
+        return CacheType::F16;
     }
-    const uint16_t half = f16_from_float(largest / 127.0f);
-    const float scale = float_from_f16(half);
-    const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
-    for (int i = 0; i < count; ++i) {
-        const float value = std::nearbyint(input[i] * inverse);
-        out[i * stride] = static_cast<int8_t>(std::clamp(value, -127.0f, 127.0f));
+    if (name == "q8") {
+        return CacheType::Q8;
     }
-    return half;
+    if (name == "q4") {
+        return CacheType::Q4;
+    }
+    throw std::invalid_argument("a cache is of type f16, q8 or q4, not " + name);
+}
+
+// A group as -8 … 7 times a scale. The number that is largest becomes -8, so that all 16 are of use;
+// then the scale is the one that fits best (least squares).
+uint16_t quantise_nibbles(const float* input, uint8_t* out) {
+    float extreme = 0.0f;
+    for (int i = 0; i < cache_group; ++i) {
+        extreme = std::fabs(input[i]) > std::fabs(extreme) ? input[i] : extreme;
+    }
+    const float inverse = std::fabs(extreme) > vanishing ? -8.0f / extreme : 0.0f;
+    float products = 0.0f;
+    float squares = 0.0f;
+    for (int i = 0; i < cache_group; ++i) {
+        const float exact = input[i] * inverse;
+        const float bounded = exact > -8.0f ? (exact < 7.0f ? exact : 7.0f) : -8.0f;
+        const int quant = static_cast<int>(bounded + 8.5f);
+        const float meaning = static_cast<float>(quant - 8);
+        out[i] = static_cast<uint8_t>(quant);
+        products += input[i] * meaning;
+        squares += meaning * meaning;
+    }
+    return f16_from_float(squares > 0.0f ? products / squares : 0.0f);
+}
+
+// One position's key or value, made ready to be stored: quants (in 4 bits, one a byte), and a scale a
+// group.
+struct Quantised {
+    int8_t quants[widest_head];
+    uint16_t scales[widest_head / cache_group];
+};
+
+// `row` has zeros up to a multiple of 32.
+void quantise(CacheType type, const float* row, int count, const Kernels& kernels, Quantised& out) {
+    const int groups = (count + cache_group - 1) / cache_group;
+    if (type == CacheType::Q4) {
+        for (int group = 0; group < groups; ++group) {
+            out.scales[group] =
+                quantise_nibbles(row + group * cache_group,
+                                 reinterpret_cast<uint8_t*>(out.quants) + group * cache_group);
+        }
+        return;
+    }
+    float scales[widest_head / cache_group];
+    float sums[widest_head / cache_group];
+    float low_sums[widest_head / cache_group];
+    kernels.quantise(row, groups * cache_group, 0, 1, out.quants, scales, sums, low_sums);
+    for (int group = 0; group < groups; ++group) {
+        out.scales[group] = f16_from_float(scales[group]);
+    }
+}
+
+uint8_t pair(const Quantised& row, int dim) {
+    return static_cast<uint8_t>(row.quants[dim] | row.quants[dim + cache_group / 2] << 4);
 }
 
 }  // namespace
+
+void turn_groups(float* row, int count) {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(cache_group));
+    for (float* group = row; group < row + count; group += cache_group) {
+        for (int apart = 1; apart < cache_group; apart *= 2) {
+            for (int i = 0; i < cache_group; i += 2 * apart) {
+                for (int j = i; j < i + apart; ++j) {
+                    const float sum = group[j] + group[j + apart];
+                    group[j + apart] = group[j] - group[j + apart];
+                    group[j] = sum;
+                }
+            }
+        }
+        for (int i = 0; i < cache_group; ++i) {
+            group[i] *= scale;
+        }
+    }
+}
 
 KVCache::KVCache(int layers, int heads, int head_dim, const std::string& type)
     : layers_(layers),
       heads_(heads),
       head_dim_(head_dim) {
     if (layers <= 0 || layers > 4096 || heads <= 0 || heads > 4096 || head_dim <= 0 ||
-        head_dim > 4096) {
+        head_dim > widest_head) {
         throw std::invalid_argument("the cache's dimensions are out of range");
     }
-    groups_ = (head_dim + scale_group - 1) / scale_group;
-    if (type == "f16") {
-        type_ = CacheType::F16;
-        side_bytes_ = static_cast<size_t>(block_positions * head_dim) * 2;
-    } else if (type == "q8") {
-        type_ = CacheType::Q8;
-        side_bytes_ = static_cast<size_t>(block_positions) *
-                      (static_cast<size_t>(head_dim) + 2 * static_cast<size_t>(groups_));
-    } else {
-        throw std::invalid_argument("a cache is of type f16 or q8, not " + type);
+    padded_dim_ = (head_dim + 15) / 16 * 16;
+    const size_t slash = type.find('/');
+    key_type_ = type_named(type.substr(0, slash));
+    value_type_ = slash == std::string::npos ? key_type_ : type_named(type.substr(slash + 1));
+    if ((key_type_ == CacheType::Q4 || value_type_ == CacheType::Q4) && head_dim % cache_group != 0) {
+        throw std::invalid_argument("a 4-bit cache needs heads of a multiple of 32 numbers, not " +
+                                    std::to_string(head_dim));
     }
-    block_bytes_ = side_bytes_ * 2 * static_cast<size_t>(layers) * static_cast<size_t>(heads);
+    key_bytes_ = cache_side_bytes(key_type_, padded_dim_);
+    value_bytes_ = cache_side_bytes(value_type_, padded_dim_);
+    block_bytes_ =
+        (key_bytes_ + value_bytes_) * static_cast<size_t>(layers) * static_cast<size_t>(heads);
 }
 
 size_t KVCache::blocks_in_use() const {
@@ -114,76 +181,80 @@ void KVCache::check(int block) const {
     }
 }
 
-const uint8_t* KVCache::keys_at(int block, int layer, int head) const {
+const uint8_t* KVCache::keys(int block, int layer, int head) const {
     const size_t index = static_cast<size_t>(layer) * static_cast<size_t>(heads_) +
                          static_cast<size_t>(head);
-    return blocks_[static_cast<size_t>(block)].memory.data() + index * 2 * side_bytes_;
+    return blocks_[static_cast<size_t>(block)].memory.data() + index * (key_bytes_ + value_bytes_);
 }
 
 void KVCache::store(int block, int layer, int head, int position, const float* key,
                     const float* value, const Kernels& kernels) {
-    uint8_t* key_bytes = const_cast<uint8_t*>(keys_at(block, layer, head));
-    uint8_t* value_bytes = key_bytes + side_bytes_;
-    if (type_ == CacheType::F16) {
-        uint16_t* keys = reinterpret_cast<uint16_t*>(key_bytes);
-        for (int i = 0; i < head_dim_; ++i) {
-            keys[i * block_positions + position] = f16_from_float(key[i]);
+    uint8_t* const keys_out = const_cast<uint8_t*>(keys(block, layer, head));
+    uint8_t* const values_out = keys_out + key_bytes_;
+    float row[widest_head];
+    const int groups = (head_dim_ + cache_group - 1) / cache_group;
+    std::fill(row + head_dim_, row + groups * cache_group, 0.0f);
+    std::copy_n(key, head_dim_, row);
+    if (turns_keys()) {
+        turn_groups(row, head_dim_);
+    }
+    store_key(keys_out, position, row, kernels);
+    std::copy_n(value, head_dim_, row);
+    store_value(values_out, position, row, kernels);
+}
+
+void KVCache::store_key(uint8_t* out, int position, const float* row, const Kernels& kernels) const {
+    if (key_type_ == CacheType::F16) {
+        uint16_t halves[widest_head];
+        kernels.half_from_float(row, padded_dim_, halves);
+        uint16_t* const keys_out = reinterpret_cast<uint16_t*>(out);
+        for (int dim = 0; dim < padded_dim_; ++dim) {
+            keys_out[dim * block_positions + position] = halves[dim];
         }
-        kernels.half_from_float(value, head_dim_,
-                                reinterpret_cast<uint16_t*>(value_bytes) + position * head_dim_);
         return;
     }
-    const size_t numbers = static_cast<size_t>(block_positions * head_dim_);
-    int8_t* keys = reinterpret_cast<int8_t*>(key_bytes);
-    uint16_t* key_scales = reinterpret_cast<uint16_t*>(key_bytes + numbers);
-    int8_t* values = reinterpret_cast<int8_t*>(value_bytes) + position * head_dim_;
-    uint16_t* value_scales =
-        reinterpret_cast<uint16_t*>(value_bytes + numbers) + position * groups_;
-    for (int group = 0; group < groups_; ++group) {
-        const int first = group * scale_group;
-        const int count = std::min(scale_group, head_dim_ - first);
-        key_scales[group * block_positions + position] = quantise_group(
-            key + first, count, keys + first * block_positions + position, block_positions);
-        value_scales[group] = quantise_group(value + first, count, values + first, 1);
-    }
-}
-
-const uint16_t* KVCache::keys(int block, int layer, int head, uint16_t* scratch,
-                              const Kernels& kernels) const {
-    const uint8_t* bytes = keys_at(block, layer, head);
-    if (type_ == CacheType::F16) {
-        return reinterpret_cast<const uint16_t*>(bytes);
-    }
-    const int8_t* quants = reinterpret_cast<const int8_t*>(bytes);
-    const uint16_t* scales =
-        reinterpret_cast<const uint16_t*>(bytes + static_cast<size_t>(block_positions * head_dim_));
-    for (int i = 0; i < head_dim_; ++i) {
-        kernels.half_from_scaled(quants + i * block_positions,
-                                 scales + i / scale_group * block_positions, block_positions,
-                                 scratch + i * block_positions);
-    }
-    return scratch;
-}
-
-const uint16_t* KVCache::values(int block, int layer, int head, uint16_t* scratch,
-                                const Kernels& kernels) const {
-    const uint8_t* bytes = keys_at(block, layer, head) + side_bytes_;
-    if (type_ == CacheType::F16) {
-        return reinterpret_cast<const uint16_t*>(bytes);
-    }
-    const int8_t* quants = reinterpret_cast<const int8_t*>(bytes);
-    const uint16_t* scales =
-        reinterpret_cast<const uint16_t*>(bytes + static_cast<size_t>(block_positions * head_dim_));
-    for (int position = 0; position < block_positions; ++position) {
-        for (int group = 0; group < groups_; ++group) {
-            const int first = position * head_dim_ + group * scale_group;
-            kernels.half_from_int8(quants + first,
-                                   float_from_f16(scales[position * groups_ + group]),
-                                   std::min(scale_group, head_dim_ - group * scale_group),
-                                   scratch + first);
+    Quantised key;
+    quantise(key_type_, row, padded_dim_, kernels, key);
+    if (key_type_ == CacheType::Q8) {
+        for (int dim = 0; dim < padded_dim_; ++dim) {
+            out[dim * block_positions + position] = static_cast<uint8_t>(key.quants[dim]);
+        }
+    } else {
+        for (int at = 0; at < padded_dim_ / 2; ++at) {
+            const int half = cache_group / 2;
+            out[at * block_positions + position] = pair(key, at / half * cache_group + at % half);
         }
     }
-    return scratch;
+    uint16_t* const scales =
+        reinterpret_cast<uint16_t*>(out + cache_number_bytes(key_type_, padded_dim_));
+    for (int group = 0; group * cache_group < padded_dim_; ++group) {
+        scales[group * block_positions + position] = key.scales[group];
+    }
+}
+
+void KVCache::store_value(uint8_t* out, int position, const float* row,
+                          const Kernels& kernels) const {
+    if (value_type_ == CacheType::F16) {
+        kernels.half_from_float(row, padded_dim_,
+                                reinterpret_cast<uint16_t*>(out) + position * padded_dim_);
+        return;
+    }
+    Quantised value;
+    quantise(value_type_, row, padded_dim_, kernels, value);
+    if (value_type_ == CacheType::Q8) {
+        std::copy_n(value.quants, padded_dim_,
+                    reinterpret_cast<int8_t*>(out) + position * padded_dim_);
+    } else {
+        for (int at = 0; at < padded_dim_ / 2; ++at) {
+            const int half = cache_group / 2;
+            out[position * padded_dim_ / 2 + at] = pair(value, at / half * cache_group + at % half);
+        }
+    }
+    uint16_t* const scales =
+        reinterpret_cast<uint16_t*>(out + cache_number_bytes(value_type_, padded_dim_));
+    for (int group = 0; group * cache_group < padded_dim_; ++group) {
+        scales[group * block_positions + position] = value.scales[group];
+    }
 }
 
 }  // namespace pocketlm

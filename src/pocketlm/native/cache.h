@@ -1,9 +1,7 @@
-// The KV cache: reference-counted blocks of 32 positions, each with the keys and values of all layers.
+// The KV cache: reference-counted blocks of 32 positions, each with the keys and values of all layers
+// (layout.h says how they lie).
 //
-// It stores; which block holds which tokens is its callers' business. Within a block, each layer and
-// head has its keys, [head_dim][32 positions], so that a query meets 32 keys without sums across a
-// vector, and its values, [32 positions][head_dim]. In 8 bits, each 32 numbers along head_dim share a
-// float16 scale: key scales are [groups][32 positions], value scales [32 positions][groups].
+// It stores; which block holds which tokens is its callers' business.
 #pragma once
 
 #include <cstddef>
@@ -17,13 +15,15 @@
 
 namespace pocketlm {
 
-constexpr int block_positions = 32;
-
-enum class CacheType { F16, Q8 };
+// Turn each 32 neighbours among `count` numbers by a Hadamard matrix. Products of two rows that are both
+// turned stay what they were; a number that stands out is spread over its group, so that four bits hold
+// the group better (Ashkboos et al. 2024).
+void turn_groups(float* row, int count);
 
 class KVCache {
   public:
-    // `type` is "f16" or "q8". Throws std::invalid_argument.
+    // `type` is "f16", "q8" or "q4"; or one for keys and one for values: "q8/q4". Throws
+    // std::invalid_argument.
     KVCache(int layers, int heads, int head_dim, const std::string& type);
 
     int layers() const { return layers_; }
@@ -46,11 +46,17 @@ class KVCache {
     void store(int block, int layer, int head, int position, const float* key, const float* value,
                const Kernels& kernels);
 
-    // The keys (or values) as float16; `scratch` has 32 * head_dim numbers for types that need them.
-    const uint16_t* keys(int block, int layer, int head, uint16_t* scratch,
-                         const Kernels& kernels) const;
-    const uint16_t* values(int block, int layer, int head, uint16_t* scratch,
-                           const Kernels& kernels) const;
+    // A block's side of keys (or values) of a layer and head.
+    const uint8_t* keys(int block, int layer, int head) const;
+    const uint8_t* values(int block, int layer, int head) const {
+        return keys(block, layer, head) + key_bytes_;
+    }
+    CacheType key_type() const { return key_type_; }
+    CacheType value_type() const { return value_type_; }
+    // head_dim and the zeros after it.
+    int padded_dim() const { return padded_dim_; }
+    // Whether keys are turned (turn_groups), so that queries must be too.
+    bool turns_keys() const { return key_type_ == CacheType::Q4; }
 
   private:
     struct Block {
@@ -58,7 +64,9 @@ class KVCache {
         int references = 0;
     };
 
-    const uint8_t* keys_at(int block, int layer, int head) const;
+    // `row` has zeros after head_dim, up to a multiple of 32.
+    void store_key(uint8_t* out, int position, const float* row, const Kernels& kernels) const;
+    void store_value(uint8_t* out, int position, const float* row, const Kernels& kernels) const;
     // Both with the mutex held.
     void check(int block) const;
     int add(Memory memory);
@@ -66,9 +74,11 @@ class KVCache {
     int layers_;
     int heads_;
     int head_dim_;
-    int groups_;
-    CacheType type_;
-    size_t side_bytes_;  // keys, or values, of one layer and head
+    int padded_dim_;
+    CacheType key_type_;
+    CacheType value_type_;
+    size_t key_bytes_;  // of one layer and head
+    size_t value_bytes_;
     size_t block_bytes_;
     // The table of blocks moves when it grows, and steps read it: callers do not allocate during one.
     mutable std::mutex mutex_;

@@ -56,7 +56,7 @@ Executor::Executor(std::shared_ptr<ThreadPool> pool, std::shared_ptr<KVCache> ca
         require(width > 0 && width <= (1 << 24), "a buffer's width is out of range");
     }
     for (int thread = 0; thread < pool_->threads(); ++thread) {
-        scratch_.emplace_back(shape.head_dim);
+        scratch_.emplace_back(cache_->padded_dim());
     }
 }
 
@@ -241,10 +241,58 @@ void Executor::plan(const std::vector<Segment>& segments) {
             positions_.push_back(segment.position + i);
         }
     }
+    plan_attention();
     rope_phase_.reset(count, 16);
     for (size_t i = 0; i < operations_.size(); ++i) {
         plan_phases(operations_[i], phases_[i]);
     }
+}
+
+// Few queries over many positions: threads share the positions too.
+void Executor::plan_attention() {
+    stretches_.clear();
+    const auto stretches_of = [&](const QueryTile& tile) {
+        return (tile.position + tile.count - 1) / stretch_positions -
+               oldest_seen(tile.position) / stretch_positions + 1;
+    };
+    int total = 0;
+    int rows = 0;
+    for (const QueryTile& tile : query_tiles_) {
+        total += stretches_of(tile);
+        rows = std::max(rows, tile.count);
+    }
+    const int enough = 4 * pool_->threads();
+    const int tiles = static_cast<int>(query_tiles_.size());
+    const int group = shape_.heads / shape_.kv_heads;
+    // Heads that share keys go together, unless that leaves threads without work.
+    const bool together = group <= attention_rows && total * shape_.kv_heads >= enough;
+    heads_together_ = together ? group : 1;
+    const int head_tasks = shape_.heads / heads_together_;
+    const bool share = tiles * head_tasks < enough && total > tiles;
+    partial_floats_ = 0;
+    // The last positions see most: they go first, so that threads end together.
+    for (size_t tile = query_tiles_.size(); tile-- > 0;) {
+        if (!share) {
+            stretches_.push_back({&query_tiles_[tile], tile, 0, 0, 0});
+            continue;
+        }
+        const int first = oldest_seen(query_tiles_[tile].position) / stretch_positions;
+        const int count = stretches_of(query_tiles_[tile]);
+        for (int i = 0; i < count; ++i) {
+            stretches_.push_back({&query_tiles_[tile], tile, first, i, count});
+        }
+    }
+    if (share) {
+        partial_floats_ = Softmaxes::floats(rows * heads_together_, cache_->padded_dim());
+        grow(partials_, stretches_.size() * static_cast<size_t>(head_tasks) * partial_floats_);
+        while (arrived_.size() < static_cast<size_t>(tiles * head_tasks)) {
+            arrived_.emplace_back(0);
+        }
+    }
+}
+
+int Executor::oldest_seen(int position) const {
+    return shape_.window == 0 ? 0 : std::max(0, position - shape_.window + 1);
 }
 
 void Executor::plan_phases(const Operation& operation, Phases& phases) const {
@@ -260,7 +308,7 @@ void Executor::plan_phases(const Operation& operation, Phases& phases) const {
         case Kind::Attend: {
             const int items = rows * (shape_.heads + shape_.kv_heads);
             const int tasks =
-                static_cast<int>(query_tiles_.size()) * (shape_.heads / heads_together());
+                static_cast<int>(stretches_.size()) * (shape_.heads / heads_together_);
             phases.ready.reset(items, std::max(1, items / (4 * threads)));
             phases.work.reset(tasks, 1);
             break;
@@ -463,13 +511,6 @@ void Executor::rotate(float* head, const float* cosines, const float* sines) con
     }
 }
 
-// Heads that share keys go together, unless that leaves threads without work.
-int Executor::heads_together() const {
-    const int group = shape_.heads / shape_.kv_heads;
-    const int tasks = static_cast<int>(query_tiles_.size()) * shape_.kv_heads;
-    return group <= attention_rows && tasks >= 4 * pool_->threads() ? group : 1;
-}
-
 void Executor::run_attend(const Operation& operation, Phases& phases, int thread) {
     run_phase(phases.ready, [&](int first, int last) {
         const int heads = shape_.heads + shape_.kv_heads;
@@ -477,14 +518,11 @@ void Executor::run_attend(const Operation& operation, Phases& phases, int thread
             turn_and_store(operation, item / heads, item % heads);
         }
     });
-    const int together = heads_together();
-    const int head_tasks = shape_.heads / together;
+    const int head_tasks = shape_.heads / heads_together_;
     run_phase(phases.work, [&](int first, int last) {
         for (int task = first; task < last; ++task) {
-            // The last positions see most: they go first, so that threads end together.
-            const size_t tile = query_tiles_.size() - 1 - static_cast<size_t>(task / head_tasks);
-            attend_tile(operation, query_tiles_[tile], task % head_tasks * together, together,
-                        scratch_[static_cast<size_t>(thread)]);
+            attend_stretch(operation, static_cast<size_t>(task / head_tasks), task % head_tasks,
+                           scratch_[static_cast<size_t>(thread)]);
         }
     });
 }
@@ -503,22 +541,46 @@ void Executor::turn_and_store(const Operation& operation, int row, int head) {
     }
 }
 
-void Executor::attend_tile(const Operation& operation, const QueryTile& tile, int head, int heads,
-                           AttentionScratch& scratch) {
+void Executor::attend_stretch(const Operation& operation, size_t index, int head_task,
+                              AttentionScratch& scratch) {
+    const Stretch& stretch = stretches_[index];
+    const QueryTile& tile = *stretch.tile;
+    const int head = head_task * heads_together_;
     Query queries[attention_rows];
     int count = 0;
     for (int i = 0; i < tile.count; ++i) {
         const int position = tile.position + i;
-        const int oldest = shape_.window == 0 ? 0 : std::max(0, position - shape_.window + 1);
-        for (int h = head; h < head + heads; ++h) {
+        for (int h = head; h < head + heads_together_; ++h) {
             queries[count++] = {row_of(operation.input, tile.row + i) + h * shape_.head_dim,
                                 row_of(operation.output, tile.row + i) + h * shape_.head_dim,
-                                oldest, position};
+                                oldest_seen(position), position};
         }
     }
-    pocketlm::attend(*cache_, tile.segment->blocks, operation.layer,
-                     head / (shape_.heads / shape_.kv_heads), queries, count, shape_.scale,
-                     pool_->kernels(), scratch);
+    const Attention attention(*cache_, tile.segment->blocks, operation.layer,
+                              head / (shape_.heads / shape_.kv_heads), queries, count, shape_.scale,
+                              pool_->kernels(), scratch);
+    if (stretch.count == 0) {
+        attention.attend_all();
+        return;
+    }
+    const size_t head_tasks = static_cast<size_t>(shape_.heads / heads_together_);
+    const auto partial = [&](size_t i) {
+        const size_t slot = i * head_tasks + static_cast<size_t>(head_task);
+        return Softmaxes(partials_.data() + slot * partial_floats_, count, cache_->padded_dim());
+    };
+    attention.attend(stretch.first + stretch.index, partial(index));
+    // Whoever comes last adds up, in the order of the positions.
+    std::atomic<int>& arrived =
+        arrived_[stretch.tile_index * head_tasks + static_cast<size_t>(head_task)];
+    if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 < stretch.count) {
+        return;
+    }
+    arrived.store(0, std::memory_order_relaxed);
+    const size_t first = index - static_cast<size_t>(stretch.index);
+    for (size_t i = first + 1; i < first + static_cast<size_t>(stretch.count); ++i) {
+        partial(first).add(partial(i));
+    }
+    partial(first).write(queries, shape_.head_dim);
 }
 
 }  // namespace pocketlm

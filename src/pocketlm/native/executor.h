@@ -3,6 +3,7 @@
 // It knows operations and buffers. It does not know models, files, or what tokens mean.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -98,6 +99,16 @@ class Executor {
         int count;
     };
 
+    // A part of the positions that a tile of queries sees: number `index` of `count`, from stretch
+    // `first` on; or, with a count of 0, all of them.
+    struct Stretch {
+        const QueryTile* tile;
+        size_t tile_index;
+        int first;
+        int index;
+        int count;
+    };
+
     struct Step {
         const int32_t* tokens;
         int count;
@@ -117,6 +128,7 @@ class Executor {
     float* row_of(int buffer, int row);
     int width(int buffer) const { return widths_[static_cast<size_t>(buffer)]; }
 
+    void plan_attention();
     void plan_phases(const Operation& operation, Phases& phases) const;
     void run_operations(int thread);
     void run_rope(int first, int last);
@@ -139,10 +151,10 @@ class Executor {
                      const float* values);
     void rotate(float* head, const float* cosines, const float* sines) const;
     void turn_and_store(const Operation& operation, int row, int head);
-    void attend_tile(const Operation& operation, const QueryTile& tile, int head, int heads,
-                     AttentionScratch& scratch);
-    // How many heads of one query are attended together.
-    int heads_together() const;
+    void attend_stretch(const Operation& operation, size_t index, int head_task,
+                        AttentionScratch& scratch);
+    // The first position that a query sees.
+    int oldest_seen(int position) const;
 
     std::shared_ptr<ThreadPool> pool_;
     std::shared_ptr<KVCache> cache_;
@@ -168,6 +180,11 @@ class Executor {
     std::vector<RowTile> tiles_;
     std::vector<RowTile> picked_tiles_;
     std::vector<QueryTile> query_tiles_;
+    int heads_together_ = 1;  // of one query
+    std::vector<Stretch> stretches_;
+    size_t partial_floats_ = 0;
+    std::vector<float> partials_;  // of each stretch and its heads
+    std::deque<std::atomic<int>> arrived_;  // stretches of each tile and its heads
 };
 
 }  // namespace pocketlm

@@ -49,21 +49,18 @@ struct Kernels {
     // out = silu(gate) * up.
     void (*gate)(const float* gate, const float* up, int count, float* out);
 
-    // out[m][n] (+)= a[m][k] x b[k][n], b in float16; rows of a, b and out are `lda`, `ldb` and `ldo`
-    // numbers apart.
-    void (*multiply_half)(int m, int k, int n, const float* a, int lda, const uint16_t* b, int ldb,
-                          float* out, int ldo, bool add);
+    // out[rows][32] = queries[rows][head_dim] x the keys of a block (layout.h).
+    void (*match_keys[cache_type_count])(int rows, int head_dim, const float* queries,
+                                         const uint8_t* keys, float* out);
+
+    // sums[rows][head_dim] += weights[rows][32] x the values of a block's first `used` positions.
+    void (*blend_values[cache_type_count])(int rows, int head_dim, int used, const float* weights,
+                                           const uint8_t* values, float* sums);
 
     // values[i] = exp(values[i] - maximum), returning their sum.
     float (*exponentials)(float* values, int count, float maximum);
 
     void (*half_from_float)(const float* input, int count, uint16_t* out);
-
-    // out[i] = scale * values[i], in float16.
-    void (*half_from_int8)(const int8_t* values, float scale, int count, uint16_t* out);
-
-    // out[i] = scales[i] * values[i], all but the values in float16.
-    void (*half_from_scaled)(const int8_t* values, const uint16_t* scales, int count, uint16_t* out);
 
     // Nothing but the instructions of `multiply` that multiply and add, on registers, for measuring
     // what they allow. Returns how many multiply-adds of 8-bit numbers that was.

@@ -9,6 +9,7 @@
 
 #include <immintrin.h>
 
+#include "cache_kernels.h"
 #include "half.h"
 #include "kernels.h"
 
@@ -454,56 +455,38 @@ void gate(const float* gates, const float* up, int count, float* out) {
     }
 }
 
-// `rows` x 16 numbers of the product at a time.
-template <int rows>
-inline void multiply_half_block(int k, const float* a, int lda, const uint16_t* b, int ldb,
-                                float* out, int ldo, bool add) {
-    __m256 sums[rows][2];
-    for (int row = 0; row < rows; ++row) {
-        for (int i = 0; i < 2; ++i) {
-            sums[row][i] = add ? _mm256_loadu_ps(out + row * ldo + 8 * i) : _mm256_setzero_ps();
-        }
-    }
-    for (int l = 0; l < k; ++l) {
-        const __m256 first = load_half(b + l * ldb);
-        const __m256 second = load_half(b + l * ldb + 8);
-        for (int row = 0; row < rows; ++row) {
-            const __m256 factor = _mm256_set1_ps(a[row * lda + l]);
-            sums[row][0] = _mm256_fmadd_ps(factor, first, sums[row][0]);
-            sums[row][1] = _mm256_fmadd_ps(factor, second, sums[row][1]);
-        }
-    }
-    for (int row = 0; row < rows; ++row) {
-        for (int i = 0; i < 2; ++i) {
-            _mm256_storeu_ps(out + row * ldo + 8 * i, sums[row][i]);
-        }
-    }
-}
+// Sixteen floats, for the cache's kernels.
+struct Sixteen {
+    static constexpr int rows = 4;
+    static constexpr int together = 1;
+    __m256 low;
+    __m256 high;
 
-void multiply_half(int m, int k, int n, const float* a, int lda, const uint16_t* b, int ldb,
-                   float* out, int ldo, bool add) {
-    int column = 0;
-    for (; column + 16 <= n; column += 16) {
-        int row = 0;
-        for (; row + 4 <= m; row += 4) {
-            multiply_half_block<4>(k, a + row * lda, lda, b + column, ldb,
-                                   out + row * ldo + column, ldo, add);
-        }
-        for (; row < m; ++row) {
-            multiply_half_block<1>(k, a + row * lda, lda, b + column, ldb,
-                                   out + row * ldo + column, ldo, add);
-        }
+    static Sixteen all(float number) { return {_mm256_set1_ps(number), _mm256_set1_ps(number)}; }
+    static Sixteen load(const float* at) { return {_mm256_loadu_ps(at), _mm256_loadu_ps(at + 8)}; }
+    static Sixteen halves(const uint8_t* at) { return {load_half(at), load_half(at + 16)}; }
+    static Sixteen signed_bytes(__m128i numbers) {
+        return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(numbers)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(numbers, 8)))};
     }
-    for (; column < n; ++column) {
-        for (int row = 0; row < m; ++row) {
-            float sum = add ? out[row * ldo + column] : 0.0f;
-            for (int l = 0; l < k; ++l) {
-                sum = __builtin_fmaf(a[row * lda + l], float_from_f16(b[l * ldb + column]), sum);
-            }
-            out[row * ldo + column] = sum;
-        }
+    static Sixteen bytes(const uint8_t* at) { return signed_bytes(load_128(at)); }
+    static Sixteen nibbles(const uint8_t* at, bool high) {
+        const __m128i shifted = _mm_srl_epi16(load_128(at), _mm_cvtsi32_si128(high ? 4 : 0));
+        const __m128i numbers = _mm_and_si128(shifted, _mm_set1_epi8(15));
+        return signed_bytes(_mm_sub_epi8(numbers, _mm_set1_epi8(8)));
     }
-}
+    void store(float* at) const {
+        _mm256_storeu_ps(at, low);
+        _mm256_storeu_ps(at + 8, high);
+    }
+    Sixteen operator*(Sixteen other) const {
+        return {_mm256_mul_ps(low, other.low), _mm256_mul_ps(high, other.high)};
+    }
+    Sixteen times(Sixteen other, Sixteen plus) const {
+        return {_mm256_fmadd_ps(low, other.low, plus.low),
+                _mm256_fmadd_ps(high, other.high, plus.high)};
+    }
+};
 
 float exponentials(float* values, int count, float maximum) {
     const __m256 shift = _mm256_set1_ps(maximum);
@@ -532,26 +515,6 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
     for (; i < count; ++i) {
         out[i] = f16_from_float(input[i]);
-    }
-}
-
-void half_from_int8(const int8_t* values, float scale, int count, uint16_t* out) {
-    int i = 0;
-    for (; i + 8 <= count; i += 8) {
-        store_half(out + i, _mm256_mul_ps(_mm256_set1_ps(scale), float_from_s8(values + i)));
-    }
-    for (; i < count; ++i) {
-        out[i] = f16_from_float(scale * static_cast<float>(values[i]));
-    }
-}
-
-void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, uint16_t* out) {
-    int i = 0;
-    for (; i + 8 <= count; i += 8) {
-        store_half(out + i, _mm256_mul_ps(load_half(scales + i), float_from_s8(values + i)));
-    }
-    for (; i < count; ++i) {
-        out[i] = f16_from_float(float_from_f16(scales[i]) * static_cast<float>(values[i]));
     }
 }
 
@@ -599,11 +562,12 @@ const Kernels avx2_kernels = {
     quantise,
     normalise,
     gate,
-    multiply_half,
+    {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
+     match_keys<Sixteen, CacheType::Q4>},
+    {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
+     blend_values<Sixteen, CacheType::Q4>},
     exponentials,
     half_from_float,
-    half_from_int8,
-    half_from_scaled,
     multiply_adds,
 };
 

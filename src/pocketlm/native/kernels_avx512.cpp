@@ -7,6 +7,7 @@
 
 #include <immintrin.h>
 
+#include "cache_kernels.h"
 #include "half.h"
 #include "kernels.h"
 
@@ -366,51 +367,34 @@ void gate(const float* gates, const float* up, int count, float* out) {
     }
 }
 
-// `rows` x 32 numbers of the product at a time; `low` and `high` mask the columns of a ragged end.
-template <int rows>
-inline void multiply_half_block(int k, const float* a, int lda, const uint16_t* b, int ldb,
-                                float* out, int ldo, bool add, __mmask16 low, __mmask16 high) {
-    __m512 sums[rows][2];
-    for (int row = 0; row < rows; ++row) {
-        sums[row][0] = add ? _mm512_maskz_loadu_ps(low, out + row * ldo) : _mm512_setzero_ps();
-        sums[row][1] = add ? _mm512_maskz_loadu_ps(high, out + row * ldo + 16) : _mm512_setzero_ps();
-    }
-    for (int l = 0; l < k; ++l) {
-        const uint16_t* numbers = b + l * ldb;
-        const __m512 first = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(low, numbers));
-        const __m512 second = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(high, numbers + 16));
-        for (int row = 0; row < rows; ++row) {
-            const __m512 factor = _mm512_set1_ps(a[row * lda + l]);
-            sums[row][0] = _mm512_fmadd_ps(factor, first, sums[row][0]);
-            sums[row][1] = _mm512_fmadd_ps(factor, second, sums[row][1]);
-        }
-    }
-    for (int row = 0; row < rows; ++row) {
-        _mm512_mask_storeu_ps(out + row * ldo, low, sums[row][0]);
-        _mm512_mask_storeu_ps(out + row * ldo + 16, high, sums[row][1]);
-    }
-}
+// Sixteen floats, for the cache's kernels.
+struct Sixteen {
+    static constexpr int rows = 8;
+    static constexpr int together = 2;
+    __m512 lanes;
 
-void multiply_half(int m, int k, int n, const float* a, int lda, const uint16_t* b, int ldb,
-                   float* out, int ldo, bool add) {
-    for (int column = 0; column < n; column += 32) {
-        const __mmask16 low = first_lanes(n - column);
-        const __mmask16 high = n - column > 16 ? first_lanes(n - column - 16) : __mmask16{0};
-        int row = 0;
-        for (; row + 8 <= m; row += 8) {
-            multiply_half_block<8>(k, a + row * lda, lda, b + column, ldb,
-                                   out + row * ldo + column, ldo, add, low, high);
-        }
-        for (; row + 2 <= m; row += 2) {
-            multiply_half_block<2>(k, a + row * lda, lda, b + column, ldb,
-                                   out + row * ldo + column, ldo, add, low, high);
-        }
-        for (; row < m; ++row) {
-            multiply_half_block<1>(k, a + row * lda, lda, b + column, ldb,
-                                   out + row * ldo + column, ldo, add, low, high);
-        }
+    static Sixteen all(float number) { return {_mm512_set1_ps(number)}; }
+    static Sixteen load(const float* at) { return {_mm512_loadu_ps(at)}; }
+    static Sixteen halves(const uint8_t* at) { return {load_half(at)}; }
+    static Sixteen bytes(const uint8_t* at) {
+        const __m128i numbers = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(numbers))};
     }
-}
+    static Sixteen nibbles(const uint8_t* at, bool high) {
+        // A permutation looks at the low four bits of an index alone.
+        const __m128i numbers = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        const __m512i indices = _mm512_srlv_epi32(_mm512_cvtepu8_epi32(numbers),
+                                                  _mm512_set1_epi32(high ? 4 : 0));
+        const __m512 meanings = _mm512_setr_ps(-8.0f, -7.0f, -6.0f, -5.0f, -4.0f, -3.0f, -2.0f, -1.0f,
+                                               0.0f, 1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 7.0f);
+        return {_mm512_permutexvar_ps(indices, meanings)};
+    }
+    void store(float* at) const { _mm512_storeu_ps(at, lanes); }
+    Sixteen operator*(Sixteen other) const { return {_mm512_mul_ps(lanes, other.lanes)}; }
+    Sixteen times(Sixteen other, Sixteen plus) const {
+        return {_mm512_fmadd_ps(lanes, other.lanes, plus.lanes)};
+    }
+};
 
 float exponentials(float* values, int count, float maximum) {
     const __m512 shift = _mm512_set1_ps(maximum);
@@ -432,31 +416,6 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
     for (; i < count; ++i) {
         out[i] = f16_from_float(input[i]);
-    }
-}
-
-inline __m512 load_int8(const int8_t* at) {
-    return _mm512_cvtepi32_ps(
-        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))));
-}
-
-void half_from_int8(const int8_t* values, float scale, int count, uint16_t* out) {
-    int i = 0;
-    for (; i + 16 <= count; i += 16) {
-        store_half(out + i, _mm512_mul_ps(_mm512_set1_ps(scale), load_int8(values + i)));
-    }
-    for (; i < count; ++i) {
-        out[i] = f16_from_float(scale * static_cast<float>(values[i]));
-    }
-}
-
-void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, uint16_t* out) {
-    int i = 0;
-    for (; i + 16 <= count; i += 16) {
-        store_half(out + i, _mm512_mul_ps(load_half(scales + i), load_int8(values + i)));
-    }
-    for (; i < count; ++i) {
-        out[i] = f16_from_float(float_from_f16(scales[i]) * static_cast<float>(values[i]));
     }
 }
 
@@ -500,11 +459,12 @@ const Kernels avx512_kernels = {
     quantise,
     normalise,
     gate,
-    multiply_half,
+    {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
+     match_keys<Sixteen, CacheType::Q4>},
+    {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
+     blend_values<Sixteen, CacheType::Q4>},
     exponentials,
     half_from_float,
-    half_from_int8,
-    half_from_scaled,
     multiply_adds,
 };
 

@@ -7,6 +7,7 @@
 
 #include <arm_neon.h>
 
+#include "cache_kernels.h"
 #include "half.h"
 #include "kernels.h"
 
@@ -374,58 +375,54 @@ void gate(const float* gates, const float* up, int count, float* out) {
     }
 }
 
-// `rows` x 16 numbers of the product at a time.
-template <int rows>
-inline void multiply_half_block(int k, const float* a, int lda, const uint16_t* b, int ldb,
-                                float* out, int ldo, bool add) {
-    float32x4_t sums[rows][4];
-    for (int row = 0; row < rows; ++row) {
-        for (int i = 0; i < 4; ++i) {
-            sums[row][i] = add ? vld1q_f32(out + row * ldo + 4 * i) : vdupq_n_f32(0.0f);
-        }
-    }
-    for (int l = 0; l < k; ++l) {
-        float32x4_t numbers[4];
-        for (int i = 0; i < 4; ++i) {
-            numbers[i] = load_half(b + l * ldb + 4 * i);
-        }
-        for (int row = 0; row < rows; ++row) {
-            for (int i = 0; i < 4; ++i) {
-                sums[row][i] = vfmaq_n_f32(sums[row][i], numbers[i], a[row * lda + l]);
-            }
-        }
-    }
-    for (int row = 0; row < rows; ++row) {
-        for (int i = 0; i < 4; ++i) {
-            vst1q_f32(out + row * ldo + 4 * i, sums[row][i]);
-        }
-    }
-}
+// Sixteen floats, for the cache's kernels.
+struct Sixteen {
+    static constexpr int rows = 4;
+    static constexpr int together = 1;
+    float32x4_t quarters[4];
 
-void multiply_half(int m, int k, int n, const float* a, int lda, const uint16_t* b, int ldb,
-                   float* out, int ldo, bool add) {
-    int column = 0;
-    for (; column + 16 <= n; column += 16) {
-        int row = 0;
-        for (; row + 4 <= m; row += 4) {
-            multiply_half_block<4>(k, a + row * lda, lda, b + column, ldb,
-                                   out + row * ldo + column, ldo, add);
-        }
-        for (; row < m; ++row) {
-            multiply_half_block<1>(k, a + row * lda, lda, b + column, ldb,
-                                   out + row * ldo + column, ldo, add);
+    template <typename Quarter>
+    static Sixteen each(const Quarter& quarter) {
+        return {{quarter(0), quarter(1), quarter(2), quarter(3)}};
+    }
+    static Sixteen all(float number) {
+        return each([&](int) { return vdupq_n_f32(number); });
+    }
+    static Sixteen load(const float* at) {
+        return each([&](int i) { return vld1q_f32(at + 4 * i); });
+    }
+    static Sixteen halves(const uint8_t* at) {
+        return each([&](int i) { return load_half(at + 8 * i); });
+    }
+    static Sixteen signed_bytes(int8x16_t numbers) {
+        const int16x8_t low = vmovl_s8(vget_low_s8(numbers));
+        const int16x8_t high = vmovl_s8(vget_high_s8(numbers));
+        return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+                 vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+                 vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+                 vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
+    }
+    static Sixteen bytes(const uint8_t* at) {
+        return signed_bytes(vreinterpretq_s8_u8(vld1q_u8(at)));
+    }
+    static Sixteen nibbles(const uint8_t* at, bool high) {
+        const uint8x16_t pairs = vld1q_u8(at);
+        const uint8x16_t numbers = high ? vshrq_n_u8(pairs, 4) : vandq_u8(pairs, vdupq_n_u8(15));
+        return signed_bytes(vsubq_s8(vreinterpretq_s8_u8(numbers), vdupq_n_s8(8)));
+    }
+    void store(float* at) const {
+        for (int i = 0; i < 4; ++i) {
+            vst1q_f32(at + 4 * i, quarters[i]);
         }
     }
-    for (; column < n; ++column) {
-        for (int row = 0; row < m; ++row) {
-            float sum = add ? out[row * ldo + column] : 0.0f;
-            for (int l = 0; l < k; ++l) {
-                sum = __builtin_fmaf(a[row * lda + l], float_from_f16(b[l * ldb + column]), sum);
-            }
-            out[row * ldo + column] = sum;
-        }
+    Sixteen operator*(const Sixteen& other) const {
+        return each([&](int i) { return vmulq_f32(quarters[i], other.quarters[i]); });
     }
-}
+    Sixteen times(const Sixteen& other, const Sixteen& plus) const {
+        return each(
+            [&](int i) { return vfmaq_f32(plus.quarters[i], quarters[i], other.quarters[i]); });
+    }
+};
 
 float exponentials(float* values, int count, float maximum) {
     const float32x4_t shift = vdupq_n_f32(maximum);
@@ -454,26 +451,6 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
     for (; i < count; ++i) {
         out[i] = f16_from_float(input[i]);
-    }
-}
-
-void half_from_int8(const int8_t* values, float scale, int count, uint16_t* out) {
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        store_half(out + i, vmulq_n_f32(float_from_s8(values + i), scale));
-    }
-    for (; i < count; ++i) {
-        out[i] = f16_from_float(scale * static_cast<float>(values[i]));
-    }
-}
-
-void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, uint16_t* out) {
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        store_half(out + i, vmulq_f32(load_half(scales + i), float_from_s8(values + i)));
-    }
-    for (; i < count; ++i) {
-        out[i] = f16_from_float(float_from_f16(scales[i]) * static_cast<float>(values[i]));
     }
 }
 
@@ -514,11 +491,12 @@ const Kernels neon_kernels = {
     quantise,
     normalise,
     gate,
-    multiply_half,
+    {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
+     match_keys<Sixteen, CacheType::Q4>},
+    {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
+     blend_values<Sixteen, CacheType::Q4>},
     exponentials,
     half_from_float,
-    half_from_int8,
-    half_from_scaled,
     multiply_adds,
 };
 

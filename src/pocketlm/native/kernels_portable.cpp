@@ -1,6 +1,7 @@
 // Kernels in plain C++: for any processor, and the form the vector kernels are tested against.
 #include <cmath>
 
+#include "cache_kernels.h"
 #include "kernels.h"
 #include "panel.h"
 
@@ -127,18 +128,43 @@ void gate(const float* gates, const float* up, int count, float* out) {
     }
 }
 
-void multiply_half(int m, int k, int n, const float* a, int lda, const uint16_t* b, int ldb,
-                   float* out, int ldo, bool add) {
-    for (int i = 0; i < m; ++i) {
-        for (int j = 0; j < n; ++j) {
-            float sum = add ? out[i * ldo + j] : 0.0f;
-            for (int l = 0; l < k; ++l) {
-                sum += a[i * lda + l] * float_from_f16(b[l * ldb + j]);
-            }
-            out[i * ldo + j] = sum;
+// Sixteen floats, for the cache's kernels.
+struct Sixteen {
+    static constexpr int rows = 1;
+    static constexpr int together = 1;
+    float lanes[16];
+
+    template <typename Number>
+    static Sixteen each(const Number& number) {
+        Sixteen result;
+        for (int i = 0; i < 16; ++i) {
+            result.lanes[i] = number(i);
         }
+        return result;
     }
-}
+    static Sixteen all(float number) {
+        return each([&](int) { return number; });
+    }
+    static Sixteen load(const float* at) {
+        return each([&](int i) { return at[i]; });
+    }
+    static Sixteen halves(const uint8_t* at) {
+        return each([&](int i) { return float_from_f16(half_at(at, i)); });
+    }
+    static Sixteen bytes(const uint8_t* at) {
+        return each([&](int i) { return static_cast<float>(static_cast<int8_t>(at[i])); });
+    }
+    static Sixteen nibbles(const uint8_t* at, bool high) {
+        return each([&](int i) { return static_cast<float>((high ? at[i] >> 4 : at[i] & 15) - 8); });
+    }
+    void store(float* at) const { std::memcpy(at, lanes, sizeof lanes); }
+    Sixteen operator*(const Sixteen& other) const {
+        return each([&](int i) { return lanes[i] * other.lanes[i]; });
+    }
+    Sixteen times(const Sixteen& other, const Sixteen& plus) const {
+        return each([&](int i) { return lanes[i] * other.lanes[i] + plus.lanes[i]; });
+    }
+};
 
 float exponentials(float* values, int count, float maximum) {
     float sum = 0.0f;
@@ -152,18 +178,6 @@ float exponentials(float* values, int count, float maximum) {
 void half_from_float(const float* input, int count, uint16_t* out) {
     for (int i = 0; i < count; ++i) {
         out[i] = f16_from_float(input[i]);
-    }
-}
-
-void half_from_int8(const int8_t* values, float scale, int count, uint16_t* out) {
-    for (int i = 0; i < count; ++i) {
-        out[i] = f16_from_float(scale * static_cast<float>(values[i]));
-    }
-}
-
-void half_from_scaled(const int8_t* values, const uint16_t* scales, int count, uint16_t* out) {
-    for (int i = 0; i < count; ++i) {
-        out[i] = f16_from_float(float_from_f16(scales[i]) * static_cast<float>(values[i]));
     }
 }
 
@@ -205,11 +219,12 @@ const Kernels portable_kernels = {
     quantise,
     normalise,
     gate,
-    multiply_half,
+    {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
+     match_keys<Sixteen, CacheType::Q4>},
+    {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
+     blend_values<Sixteen, CacheType::Q4>},
     exponentials,
     half_from_float,
-    half_from_int8,
-    half_from_scaled,
     multiply_adds,
 };
 

@@ -1,4 +1,5 @@
-// Element types as files store them, and the prepared layouts that kernels read.
+// Element types as files store them, and the layouts that kernels read: of prepared weights and of the
+// cache.
 //
 // A prepared matrix is made of panels of 16 rows. Within a panel, columns go in groups of 32, and four
 // neighbouring columns of one row share a 32-bit word, so that one load of four activations, repeated
@@ -79,5 +80,33 @@ struct Panel {
     const uint8_t* supers;
     int groups;
 };
+
+// The cache is made of blocks of 32 positions. Within one, each layer and head has a side of keys,
+// [head_dim][32 positions], so that a query meets 32 keys without sums across a vector, and a side of
+// values, [32 positions][head_dim]; head_dim is padded with zeros to a multiple of 16.
+//
+//   F16  float16
+//   Q8   signed bytes; then float16 scales, one for each 32 neighbours along head_dim (a group) of each
+//        position: [group][32 positions]
+//   Q4   nibbles meaning -8 … 7, and scales as Q8. A byte holds dimensions d (low) and d + 16 (high) of
+//        a group: keys are [group][16][32 positions], values [32 positions][group][16]. Keys and
+//        queries are turned first (cache.h), and head_dim is a multiple of 32.
+enum class CacheType { F16, Q8, Q4 };
+constexpr int cache_type_count = 3;
+constexpr int block_positions = 32;
+constexpr int cache_group = 32;
+
+// Bytes of a side without its scales.
+constexpr size_t cache_number_bytes(CacheType type, int head_dim) {
+    const size_t numbers = static_cast<size_t>(block_positions) * static_cast<size_t>(head_dim);
+    return type == CacheType::F16 ? 2 * numbers : type == CacheType::Q8 ? numbers : numbers / 2;
+}
+
+// Bytes of a side.
+constexpr size_t cache_side_bytes(CacheType type, int head_dim) {
+    const size_t groups = static_cast<size_t>((head_dim + cache_group - 1) / cache_group);
+    return cache_number_bytes(type, head_dim) +
+           (type == CacheType::F16 ? 0 : 2 * groups * static_cast<size_t>(block_positions));
+}
 
 }  // namespace pocketlm
