@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from pocketlm.engine.blocks import BlockPool
 from pocketlm.engine.interrupts import deferred
+from pocketlm.engine.prefixes import PrefixCache
 from pocketlm.engine.request import Event, Request
 from pocketlm.engine.runtime import Runtime, Segment
 from pocketlm.engine.sampling import Sampler, SamplingParameters
@@ -54,16 +55,27 @@ class Part:
 class Engine:
     """Generates token ids. `context` is the most positions of one sequence.
 
-    `banned` ids are never generated (padding of the vocabulary).
+    `banned` ids are never generated (padding of the vocabulary). `prefixes` keeps blocks on disk.
     """
 
-    def __init__(self, runtime: Runtime, context: int, banned: Ids[int] = ()) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        context: int,
+        banned: Ids[int] = (),
+        *,
+        prefixes: PrefixCache | None = None,
+    ) -> None:
         """Make an engine with nothing to do."""
         self.runtime = runtime
         self.context = context
         self.blocks = BlockPool(
-            runtime.cache, budget=runtime.cache_budget(context), window=runtime.program.window
+            runtime.cache,
+            budget=runtime.cache_budget(context),
+            window=runtime.program.window,
+            prefixes=prefixes,
         )
+        self._prefixes = prefixes
         self._vocab_size = runtime.program.vocab_size
         self._banned = np.array(sorted(banned), dtype=np.intp)
         self._requests: WeakKeyDictionary[Request, None] = WeakKeyDictionary()
@@ -137,13 +149,15 @@ class Engine:
             raise
 
     def close(self) -> None:
-        """End all requests and give the cache back."""
+        """End all requests, give the cache back, and wait until what goes to disk is there."""
         with self._turn:
             requests = list(self._requests)
         for request in requests:
             request.close()
         with self._alone():
             self.blocks.clear()
+        if self._prefixes is not None:
+            self._prefixes.close()
 
     def next_event(self, request: Request) -> Event:
         """What comes next for `request`; makes steps, or waits for one under way, until it is."""

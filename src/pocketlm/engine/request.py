@@ -159,6 +159,8 @@ class Request:
     def release(self) -> None:
         """Let go of the cache."""
         if self.sequence is not None:
+            if self.finish_reason != "error":
+                self.sequence.save()
             self.sequence.free()
             self.sequence = None
 

@@ -38,12 +38,10 @@ class Sequence:
         """A sequence that holds as many whole blocks of `tokens` as are still there."""
         root = pool.root(key)
         sequence = cls(pool, root)
-        sequence._blocks = pool.find(tokens, root)
+        sequence._blocks = pool.claim(tokens, root)
         sequence.tokens = list(tokens[: len(sequence._blocks) * pool.positions])
         sequence.committed = len(sequence.tokens)
         sequence._first = pool.first_seen(sequence.committed)
-        for block in sequence._blocks[sequence._first :]:
-            pool.take(block)
         return sequence
 
     @property
@@ -110,6 +108,11 @@ class Sequence:
         for block in self._blocks[self._first :]:
             self._pool.take(block)
         return other
+
+    def save(self) -> None:
+        """Have what is written kept on disk, where the pool keeps anything there."""
+        if self._root is not None:
+            self._pool.save(self._blocks, self.tokens[: self.committed], self._root)
 
     def free(self) -> None:
         """Let go of all blocks, the last one first: a beginning is of more use than an end."""
