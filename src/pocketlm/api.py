@@ -53,8 +53,8 @@ def load(
     runs: in that folder, or with True in the store's. It is private, holds no more bytes than
     POCKETLM_PREFIX_CACHE says (2GB; 0 is none), and may be deleted at any time.
 
-    With `speculate`, answers that repeat parts of the text come faster: what followed there is tried
-    several tokens at a time, where that pays on this machine. It changes no answer.
+    With `speculate`, answers that repeat parts of the text come faster: what followed there is
+    tried, several tokens at a time, where that pays on this machine. It changes no answer.
 
     Raises pocketlm.Error: StoreError, ModelFileError, UnsupportedError or ParameterError.
     """
