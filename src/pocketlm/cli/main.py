@@ -77,5 +77,16 @@ def _run() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if not _from_ctrl_c(error):
+            raise
+        sys.exit(130)
     finally:
         sys.stdout.flush()
+
+
+def _from_ctrl_c(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an exception: a class under way, as in an import, disguises it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
