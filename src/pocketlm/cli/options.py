@@ -53,6 +53,14 @@ class CacheKind(StrEnum):
 CacheType = Annotated[
     CacheKind, typer.Option("--cache-type", help="How the cache keeps keys and values.")
 ]
+PrefixCache = Annotated[
+    bool,
+    typer.Option(
+        "--prefix-cache/--no-prefix-cache",
+        help="Keep what was read of long texts on disk, so that later runs need not read it again;"
+        " at most POCKETLM_PREFIX_CACHE bytes (2GB; 0 is none).",
+    ),
+]
 System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system prompt.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Threads (default: physical cores).")

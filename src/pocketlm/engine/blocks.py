@@ -111,8 +111,8 @@ class BlockPool:
             if block.number != GONE:
                 self.take(block)
         count = self.usable(chain)
-        if self._prefixes is not None:
-            count = self._bring(self._prefixes, chain, tokens, root)
+        if self._prefixes is not None and count < len(tokens) // self.positions:
+            count = max(count, self._bring(self._prefixes, chain, tokens, root))
         first = self.first_seen(count * self.positions)
         for i in reversed(range(len(chain))):
             if not first <= i < count and chain[i].number != GONE:

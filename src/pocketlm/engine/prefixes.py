@@ -130,7 +130,12 @@ class PrefixCache:
         self._saving: list[threading.Thread] = []
 
     def places(self, tokens: Ids[int], key: bytes) -> list[Place]:
-        """Where each whole block of `tokens` is, if it is kept. `key` is its sequence's."""
+        """Where each whole block of `tokens` is, if it is kept. `key` is its sequence's.
+
+        None of fewer than LEAST tokens is kept.
+        """
+        if len(tokens) < LEAST:
+            return []
         owner = blake2b(self._owner + b"\0" + key, digest_size=32).digest()
         ids = memoryview(array("i", tokens).tobytes())
         size = self._cache.block_positions * array("i").itemsize
@@ -144,8 +149,11 @@ class PrefixCache:
 
     def read(self, places: Ids[Place], blocks: Ids[int]) -> list[bool]:
         """Fill native blocks; False for those without a sound file, of which then none is left."""
-        with ThreadPoolExecutor(READERS) as readers:
-            return list(readers.map(self._read, places, blocks))
+        try:
+            with ThreadPoolExecutor(READERS) as readers:
+                return list(readers.map(self._read, places, blocks))
+        except RuntimeError:  # no more threads: nor is this the time to need any
+            return [False] * len(places)
 
     def save(self, tokens: Ids[int], key: bytes, blocks: Ids[int]) -> None:
         """Keep the native `blocks` of the beginning of `tokens`; -1 stands for one that is gone.
@@ -153,13 +161,15 @@ class PrefixCache:
         It is done later, and not at all where two others wait already.
         """
         self._saving = [thread for thread in self._saving if thread.is_alive()]
-        if len(tokens) < LEAST or len(self._saving) > 1:
+        if len(self._saving) > 1:
             return
         held = deque(
             (place, self._cache.data(block).data)
             for place, block in zip(self.places(tokens, key), blocks, strict=False)
             if block >= 0
         )
+        if not held:
+            return
         thread = threading.Thread(target=self._save, args=(held,), name="prefixes")
         with suppress(RuntimeError):  # no more threads, or the program ends
             thread.start()
