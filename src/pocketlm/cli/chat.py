@@ -48,7 +48,7 @@ def chat(
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.F16,
     quantize: options.Quantize = None,
-    prefix_cache: options.PrefixCache = True,
+    no_prefix_cache: options.NoPrefixCache = False,
     offline: options.Offline = False,
 ) -> None:
     """Hold a conversation with a model; /help inside lists what can be done.
@@ -99,7 +99,7 @@ def chat(
             context=context,
             cache_type=cache_type,
             quantize=quantize,
-            prefix_cache=prefix_cache,
+            prefix_cache=not no_prefix_cache,
         ) as opened:
             talk = Talk(opened, name, history, sampling)
             if last is not None:

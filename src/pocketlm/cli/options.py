@@ -53,12 +53,11 @@ class CacheKind(StrEnum):
 CacheType = Annotated[
     CacheKind, typer.Option("--cache-type", help="How the cache keeps keys and values.")
 ]
-PrefixCache = Annotated[
+NoPrefixCache = Annotated[
     bool,
     typer.Option(
-        "--prefix-cache/--no-prefix-cache",
-        help="Keep what was read of long texts on disk, so that later runs need not read it again;"
-        " at most POCKETLM_PREFIX_CACHE bytes (2GB; 0 is none).",
+        "--no-prefix-cache",
+        help="Neither keep on disk what was read of long texts nor look for it there.",
     ),
 ]
 System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system prompt.")]

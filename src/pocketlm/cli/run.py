@@ -31,7 +31,7 @@ def run(
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.F16,
     quantize: options.Quantize = None,
-    prefix_cache: options.PrefixCache = True,
+    no_prefix_cache: options.NoPrefixCache = False,
     json: options.Json = False,
     offline: options.Offline = False,
 ) -> None:
@@ -76,7 +76,7 @@ def run(
         context=context,
         cache_type=cache_type,
         quantize=quantize,
-        prefix_cache=prefix_cache,
+        prefix_cache=not no_prefix_cache,
     ) as opened:
         answer = say(opened.chat_stream(messages, **sampling), quiet=json)
     if json:
