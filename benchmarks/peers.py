@@ -37,7 +37,7 @@ def main() -> None:
     _say(f"reading {args.model}")
     warm_bytes = _read(Path(args.model))
     for threads in args.threads:
-        _measure_loads(args, settings, threads, results)
+        _measure_loads(args, threads, results)
         versions |= _measure(args, settings, works, threads, results)
     record = {
         "date": time.strftime("%F"),
@@ -153,13 +153,16 @@ def _measure(
     return {engine.name.split()[0]: engine.version for engine in engines}
 
 
-def _measure_loads(
-    args: argparse.Namespace, settings: list[Setting], threads: int, results: Results
-) -> None:
-    """The first token after a load, by the engines' usual settings."""
-    usual = [each for each in settings if each.name in (OURS, PEER, f"{PEER} fa")]
+def _measure_loads(args: argparse.Namespace, threads: int, results: Results) -> None:
+    """The first token after a load."""
+    model, options = args.model, {"flash": True, "mmap": False}
+    settings = [
+        Setting(OURS, "ours", model),
+        Setting(f"{PEER} fa", "llama_cpp", model, args.peer_python, {"flash": True}),
+        Setting(f"{PEER} no mmap", "llama_cpp", model, args.peer_python, options),
+    ]
     for turn in range(args.loads):
-        for setting in usual:
+        for setting in settings:
             _say(f"first token, {setting.name}, round {turn + 1}")
             results.add_load(threads, setting.name, *first_token(setting, threads))
 

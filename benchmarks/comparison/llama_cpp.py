@@ -16,7 +16,10 @@ CACHE_TYPES = {"f16": api.GGML_TYPE_F16, "q8_0": api.GGML_TYPE_Q8_0, "q4_0": api
 
 
 class Engine(Places):
-    """A model in llama.cpp. A quantised cache needs `flash` attention there."""
+    """A model in llama.cpp. A quantised cache needs `flash` attention there.
+
+    Without `mmap` the file is read, and not in memory beside the repacked weights.
+    """
 
     def __init__(
         self,
@@ -25,13 +28,14 @@ class Engine(Places):
         works: Sequence[Work],
         flash: bool = False,
         cache_type: str = "f16",
+        mmap: bool = True,
     ) -> None:
         super().__init__(works)
         self.threads, self.flash, self.cache_type = threads, flash, cache_type
         api.llama_backend_init()
         parameters = api.llama_model_default_params()
         parameters.n_gpu_layers = 0
-        parameters.load_mode = api.LLAMA_LOAD_MODE_MMAP
+        parameters.load_mode = api.LLAMA_LOAD_MODE_MMAP if mmap else api.LLAMA_LOAD_MODE_NONE
         self.model = api.llama_model_load_from_file(path.encode(), parameters)
         if self.model is None:
             raise SystemExit(f"llama.cpp cannot load {path}")
@@ -101,10 +105,10 @@ class _Place(Place):
         api.llama_synchronize(self.context)
 
 
-def first_token_s(path: str, threads: int, prompt: int, context: int, flash: bool) -> float:
+def first_token_s(path: str, threads: int, prompt: int, context: int, **options: bool) -> float:
     """Seconds from loading to the first token after a prompt of `prompt` tokens."""
     start = time.perf_counter()
-    place = Engine(path, threads, [], flash).open(context, 1)
+    place = Engine(path, threads, [], **options).open(context, 1)
     place.prompt(prompt)
     place.best_token()
     return time.perf_counter() - start

@@ -63,22 +63,21 @@ class Results:
         return rows
 
     def load_rows(self) -> list[dict[str, Any]]:
-        """A row for each setting: `sooner` is the best of llama.cpp's times over this one's.
+        """A row for each setting, beside llama.cpp in the setting that is soonest.
 
-        `memory` is this one's peak over llama.cpp's least.
+        `sooner` is that one's time over this one's, `memory` this one's peak over that one's.
         """
         rows = []
         for threads, loads in self.loads.items():
             times = {name: [time for time, _ in each] for name, each in loads.items()}
             peaks = {name: median(peak for _, peak in each) for name, each in loads.items()}
-            best = min((median(times[name]) for name in _peers(loads)), default=None)
-            least = min((peaks[name] for name in _peers(loads)), default=None)
+            best = min(_peers(loads), key=lambda name: median(times[name]), default=None)
             for name, each in times.items():
                 row = {"threads": threads, "engine": name}
                 row |= {"first_token_s": round(median(each), 3), "spread": round(spread(each), 3)}
                 row |= {"peak_mib": round(peaks[name], 1)}
-                row["sooner"] = best and round(best / median(each), 3)
-                row["memory"] = least and round(peaks[name] / least, 3)
+                row["sooner"] = best and round(median(times[best]) / median(each), 3)
+                row["memory"] = best and round(peaks[name] / peaks[best], 3)
                 rows.append(row)
         return rows
 
