@@ -54,6 +54,7 @@ def eager(monkeypatch):
     monkeypatch.setattr(
         Speculation, "drafts", lambda self, proposals: [draft for draft, _ in proposals]
     )
+    monkeypatch.setattr(speculation, "HOPELESS", -1)
 
 
 def open_engine(folder, speculate):
@@ -243,12 +244,12 @@ def test_guesses_that_come_true_are_trusted_more():
     for token in itertools.islice(itertools.cycle([3, 1, 2]), 60):
         right.append(token)
         draft, after = trusted.propose()
-        assert len(draft) == MOST
+    assert draft == [3, 1, 2, 3, 1, 2, 3]
     assert min(after) > 0.9 > max(before)
     for i in range(40):
         wrong += [10 + i, 1, 2]  # what comes after 1, 2 is always new
         _, after = doubted.propose()
-    assert max(after) < 0.1
+    assert max(after, default=0) < 0.1
 
 
 def decided(gate, cost, probability, steps=400, seed=3):

@@ -89,7 +89,7 @@ class Engine:
         )
         self._prefixes = prefixes
         self._vocab_size = runtime.program.vocab_size
-        self._speculation = Speculation() if speculate else None
+        self.speculation = Speculation() if speculate else None
         self._banned = np.array(sorted(banned), dtype=np.intp)
         self._requests: WeakKeyDictionary[Request, None] = WeakKeyDictionary()
         self._left: list[Request] = []
@@ -222,11 +222,11 @@ class Engine:
 
     def _drafts(self, requests: Ids[Request]) -> list[list[int]]:
         """For each request a guess at its next tokens, or none. Prompts leave no time for any."""
-        if self._speculation is None or any(len(request.pending) > 1 for request in requests):
+        if self.speculation is None or any(len(request.pending) > 1 for request in requests):
             return [[] for _ in requests]
         rope = self.runtime.program.rope
         proposals = [r.drafter.propose(min(MOST, r.draft_room(rope))) for r in requests]
-        return self._speculation.drafts(proposals)
+        return self.speculation.drafts(proposals)
 
     def _run(self, parts: Ids[Part]) -> npt.NDArray[np.float32]:
         """One native call for all parts: float32 [m, vocabulary], the rows of each part."""
@@ -238,8 +238,8 @@ class Engine:
             picks += range(len(tokens) - part.rows, len(tokens))
         began = time.perf_counter()
         logits = self.runtime.run(tokens, [part.segment for part in parts], picks)
-        if self._speculation is not None:
-            self._speculation.measured(len(tokens), len(picks), time.perf_counter() - began)
+        if self.speculation is not None:
+            self.speculation.measured(len(tokens), len(picks), time.perf_counter() - began)
         for part in parts:
             part.sequence.commit()
         return logits

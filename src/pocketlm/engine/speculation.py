@@ -27,6 +27,8 @@ COSTS = tuple(1 + 0.15 * (rows - 1) for rows in range(MOST_ROWS + 1))
 #: What a new observation weighs.
 CHANCE_RATE = 1 / 12
 COST_RATE = 1 / 4
+#: Below this probability a guess is not worth looking up.
+HOPELESS = 0.02
 #: A step that another program held up is not believed beyond this factor.
 SURPRISE = 2.0
 #: Expected gain below which nothing is drafted.
@@ -47,28 +49,42 @@ class Drafter:
         self._lookup = Lookup(tokens)
         self._chances = list(CHANCES)
         self._draft: list[int] = []
-        self._length = 0
+        self._lengths: list[int] = []  # of the match that each guess was taken from
         self._end = 0
 
     def propose(self, most: int = MOST) -> tuple[list[int], list[float]]:
-        """Up to `most` tokens, and for each the probability that it and those before it come."""
+        """Up to `most` tokens, and for each the probability that it and those before it come.
+
+        Each guess is looked up after those before it, as if they were right.
+        """
         self._learn()
-        place, self._length = self._lookup.find()
-        self._draft = self._lookup.following(place, most) if self._length else []
-        self._end = len(self._tokens)
-        probability = 1.0
-        probabilities = []
-        for matched in range(self._length, self._length + len(self._draft)):
-            probability *= self._chances[min(matched, LONGEST)]
+        tokens, find, chances = self._tokens, self._lookup.find, self._chances
+        self._end = end = len(tokens)
+        draft: list[int] = []
+        lengths: list[int] = []
+        probabilities: list[float] = []
+        self._draft, self._lengths = draft, lengths
+        tail = list(tokens[-LONGEST:])
+        place, length = find(tail, chances)
+        probability = chances[length]
+        while length and len(draft) < most and probability > HOPELESS:
+            token = tokens[place] if place < end else draft[place - end]
+            draft.append(token)
+            lengths.append(length)
             probabilities.append(probability)
-        return self._draft, probabilities
+            tail.append(token)
+            if length == LONGEST:
+                place += 1
+            else:
+                place, length = find(tail, chances)
+            probability *= chances[length]
+        return draft, probabilities
 
     def _learn(self) -> None:
         """Compare the last guesses with what came, whether they were tried or not."""
-        came = self._tokens[self._end : self._end + len(self._draft)]
-        for matched, (guess, token) in enumerate(zip(self._draft, came), self._length):  # noqa: B905
-            matched = min(matched, LONGEST)
-            self._chances[matched] += CHANCE_RATE * ((guess == token) - self._chances[matched])
+        came = self._tokens[self._end :]
+        for guess, token, length in zip(self._draft, came, self._lengths, strict=False):
+            self._chances[length] += CHANCE_RATE * ((guess == token) - self._chances[length])
             if guess != token:
                 break
 
