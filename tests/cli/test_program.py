@@ -240,17 +240,25 @@ def test_where_sigint_is_ignored_it_stays_so(environment):
     assert b"smollm2" in output
 
 
-def test_ctrl_c_disguised_by_a_class_under_way(environment):
+@pytest.mark.parametrize(
+    "where",
+    [
+        "def __set_name__(self, owner, name): raise KeyboardInterrupt",
+        "def __del__(self): raise KeyboardInterrupt",
+    ],
+)
+def test_ctrl_c_where_python_disguises_or_loses_it(environment, where):
     program = (
-        "import pocketlm.store.store as store, sys; sys.argv = ['pocketlm', 'list']\n"
-        "class Attribute:\n"
-        "    def __set_name__(self, owner, name): raise KeyboardInterrupt\n"
-        "def interrupt(_): type('Class', (), {'attribute': Attribute()})\n"
+        "import pocketlm.store.store as store, sys, time; sys.argv = ['pocketlm', 'list']\n"
+        f"class Attribute:\n    {where}\n"
+        "def interrupt(_):\n"
+        "    type('Class', (), {'attribute': Attribute()}).attribute = None\n"
+        "    while True: time.sleep(0.01)\n"
         "store.Store.list = interrupt\n"
         "from pocketlm.__main__ import main; main()"
     )
     command = [sys.executable, "-c", program]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 

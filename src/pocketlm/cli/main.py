@@ -51,7 +51,7 @@ def _pocketlm(
 
 
 def main() -> None:
-    """Run the program. Exits 0, 1 (failure), 2 (misuse) or 130 (Ctrl-C)."""
+    """Run the program. Exits 0, 1 (failure) or 2 (misuse); Ctrl-C is the caller's matter."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows "?", it does not end the program.
         if hasattr(stream, "reconfigure"):
@@ -75,18 +75,5 @@ def _run() -> None:
     except MemoryError:
         fail("not enough memory; try a smaller model or a shorter --context")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if not _from_ctrl_c(error):
-            raise
-        sys.exit(130)
     finally:
         sys.stdout.flush()
-
-
-def _from_ctrl_c(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an exception: a class under way, as in an import, disguises it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
