@@ -10,7 +10,7 @@ import json
 import sys
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from comparison.results import OURS, PEER, work_text
 
@@ -18,9 +18,15 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE, PLOT = DOCS / "performance.md", DOCS / "performance.svg"
 BEGIN, END = "<!-- tables: benchmarks/plot.py -->", "<!-- end -->"
 
-#: Pixels: where bars begin, how long a ratio of 1 at most is, and how high lines are.
-LEFT, RIGHT, WIDTH, LINE, HEAD = 250, 640, 900, 22, 34
-MAIN, OTHER, INK, FAINT = "#2563a8", "#8fb3d9", "#1f2328", "#8b949e"
+#: Pixels across: where bars begin and end at most, where numbers end, and the whole.
+LEFT, RIGHT, OURS_AT, THEIRS_AT, WIDTH = 250, 680, 806, 884, 900
+#: Pixels down: a bar's line, and what heads a file's bars.
+LINE, HEAD = 22, 38
+MAIN, OTHER, INK, FAINT = "#2563a8", "#8fb3d9", "#1f2328", "#59636e"
+NOTE = (
+    "ppN: a prompt of N tokens. tgN@D: N tokens generated after D others; tokens a second. "
+    "llama.cpp: the best of its settings."
+)
 
 Row = dict[str, Any]
 
@@ -56,58 +62,77 @@ def loads(records: list[Row]) -> dict[str, list[Row]]:
     return latest(records, "loads", ("threads", "engine"))
 
 
+class Bar(NamedTuple):
+    """A line of the plot: what, how many times as fast, and what pocketlm and the peer reach."""
+
+    label: str
+    ratio: float
+    ours: str
+    theirs: str
+    colour: str = MAIN
+
+
+def bars(records: list[Row]) -> dict[str, list[Bar]]:
+    """File -> what there is to draw: our rows that llama.cpp has as well."""
+    found: dict[str, list[Bar]] = {}
+    for file, rows in works(records).items():
+        for row in rows:
+            kind = row["engine"].removeprefix(OURS).strip()
+            if row["engine"].startswith(OURS) and row["ratio"]:
+                label = ", ".join(filter(None, (work_text(row), _threads(row), kind)))
+                rates = _rate(row["tokens_per_s"]), _rate(_best(rows, row))
+                bar = Bar(label, row["ratio"], *rates, OTHER if kind else MAIN)
+                found.setdefault(file, []).append(bar)
+    for file, rows in loads(records).items():
+        for row in rows:
+            if row["engine"] == OURS and row["sooner"]:
+                label = f"load to first token, {_threads(row)}"
+                times = row["first_token_s"], row["first_token_s"] * row["sooner"]
+                bar = Bar(label, row["sooner"], *(f"{time:.2f} s" for time in times))
+                found.setdefault(file, []).append(bar)
+    return found
+
+
 def svg(records: list[Row]) -> str:
     """The plot."""
-    shown = {
-        file: [row for row in rows if row["engine"].startswith(OURS) and row["ratio"]]
-        for file, rows in works(records).items()
-    }
-    most = max((row["ratio"] for rows in shown.values() for row in rows), default=1)
+    files = bars(records)
+    most = max((bar.ratio for each in files.values() for bar in each), default=1)
     unit = (RIGHT - LEFT) / max(most, 1.5)
-    at = 64
-    parts = []
-    for file, rows in shown.items():
-        top = at
-        parts.append(_text(16, at + 18, file, size=14, weight="bold"))
-        at += HEAD
-        for row in rows:
-            parts += _bar(row, _best(works(records)[file], row), at, unit)
-            at += LINE
-        line = LEFT + unit
-        parts.append(
-            f'<path d="M{line:.1f} {top + HEAD - 4}V{at}" stroke="{INK}" stroke-dasharray="3 3"/>'
-        )
-        at += 14
-    title = "pocketlm beside llama.cpp: how many times as fast"
-    notes = f"dashed: llama.cpp, the best of its settings. {_origin(records)}"
-    head = [
-        _text(16, 28, title, size=17, weight="bold"),
-        _text(16, 49, notes, fill=FAINT),
+    at = 66
+    parts = [
+        _text(16, 28, "pocketlm beside llama.cpp: how many times as fast", 17, weight="bold"),
+        _text(16, 48, f"{_origin(records)}", fill=FAINT),
+        _text(OURS_AT, 66, OURS, fill=FAINT, anchor="end"),
+        _text(THEIRS_AT, 66, PEER, fill=FAINT, anchor="end"),
     ]
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{at}" '
-            f'viewBox="0 0 {WIDTH} {at}" font-family="system-ui, sans-serif" font-size="12">',
-            f'<rect width="{WIDTH}" height="{at}" fill="#ffffff"/>',
-            *head,
-            *parts,
-            "</svg>\n",
-        ]
-    )
+    for file, each in files.items():
+        parts.append(_text(16, at + 18, file, 14, weight="bold"))
+        top, at = at + HEAD, at + HEAD
+        for bar in each:
+            parts += _bar(bar, at, unit)
+            at += LINE
+        line = f"M{LEFT + unit:.1f} {top - 4}V{at + 2}"
+        parts.append(f'<path d="{line}" stroke="{INK}" stroke-dasharray="4 3"/>')
+        parts.append(_text(LEFT + unit, top - 8, "1", fill=FAINT, anchor="middle"))
+        at += 14
+    parts.append(_text(16, at + 8, NOTE, fill=FAINT))
+    at += 24
+    size = f'width="{WIDTH}" height="{at}" viewBox="0 0 {WIDTH} {at}"'
+    font = 'font-family="system-ui, DejaVu Sans, sans-serif"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>'
+    ground = f'<path d="M0 0H{WIDTH}V{at}H0Z" fill="#ffffff"/>'
+    return "\n".join([head, ground, *parts, "</svg>\n"])
 
 
-def _bar(row: Row, best: float, at: int, unit: float) -> list[str]:
-    """A line of the plot: what, how many times as fast, and the numbers."""
-    long = row["ratio"] * unit
-    kind = row["engine"].removeprefix(OURS).strip()
-    label = f"{work_text(row)}, {_threads(row)}" + (f", {kind}" if kind else "")
-    numbers = f"{_rate(row['tokens_per_s'])} to {_rate(best)} tokens/s"
-    colour = OTHER if kind else MAIN
+def _bar(bar: Bar, at: int, unit: float) -> list[str]:
+    long = bar.ratio * unit
+    place = f'x="{LEFT}" y="{at + 3}" width="{long:.1f}" height="{LINE - 7}"'
     return [
-        _text(LEFT - 10, at + 14, label, anchor="end"),
-        f'<rect x="{LEFT}" y="{at + 3}" width="{long:.1f}" height="{LINE - 7}" fill="{colour}"/>',
-        _text(LEFT + long + 8, at + 14, f"{row['ratio']:.2f}", weight="bold"),
-        _text(WIDTH - 16, at + 14, numbers, fill=FAINT, anchor="end"),
+        _text(LEFT - 10, at + 14, bar.label, anchor="end"),
+        f'<rect {place} fill="{bar.colour}"/>',
+        _text(LEFT + max(long, unit) + 8, at + 14, f"{bar.ratio:.2f}", weight="bold"),
+        _text(OURS_AT, at + 14, bar.ours, anchor="end"),
+        _text(THEIRS_AT, at + 14, bar.theirs, fill=FAINT, anchor="end"),
     ]
 
 
