@@ -181,10 +181,13 @@ class PrefixCache:
             thread.join()
 
     def _read(self, place: Place, block: int) -> bool:
+        with (
+            suppress(OSError),
+            open(place.path, "rb", buffering=0, opener=_open_plain) as file,
+        ):
+            if self._filled(file.fileno(), place, self._cache.data(block).data):
+                return True
         with suppress(OSError):
-            with open(place.path, "rb", buffering=0, opener=_open_plain) as file:
-                if self._filled(file.fileno(), place, self._cache.data(block).data):
-                    return True
             os.unlink(place.path)
         return False
 
@@ -231,7 +234,7 @@ def _limit() -> int:
     said = os.environ.get("POCKETLM_PREFIX_CACHE", "").strip()
     if not said:
         return LIMIT
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([a-z]*)", said.lower())
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) *([a-z]*)", said.lower())
     if match is None or match[2] not in _UNITS:
         raise ParameterError(
             f"POCKETLM_PREFIX_CACHE is {said!r}; it must be a size as 500MB or 2GB, or 0 for none"
