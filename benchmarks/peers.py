@@ -1,198 +1,204 @@
-"""pocketlm beside llama.cpp: the same work on the same file, interleaved, in one run.
+"""pocketlm beside its peers: the same work on the same file, interleaved, in one run.
 
-Each engine lives in a process of its own and works when it is told to, so that both meet the same
-machine: prompt processing and generation alternate between them, round by round. Ratios are of
-medians; the spread is (maximum - minimum) / median.
+    python benchmarks/peers.py MODEL.gguf --peer-python PEER/bin/python \\
+        --pp 128 --pp 512 --tg 64 --depth 0 --depth 1500 --threads 1 --threads 2
 
-    python benchmarks/peers.py MODEL.gguf --threads 2 --peer-python /path/to/venv/bin/python
-
-The peer's Python needs `llama-cpp-python`; ours needs pocketlm. llama.cpp runs with its default
-weight repacking, with flash attention off and on, and the better of the two counts.
+Each engine lives in a process of its own and works when it is told to. Round by round, all engines
+do a work one after the other, so that they meet the same machine. llama.cpp runs with its default
+weight repacking, with flash attention off and on; ratios are to the best of its settings.
 """
 
 import argparse
-import json
+import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from comparison.ik_llama_cpp import IkLlamaCpp
+from comparison.results import OURS, PEER, Results, append, table
+from comparison.worker import Setting, Worker, first_token
+from comparison.works import Work
+
+#: Our types of cache, and llama.cpp's of about as many bits.
+CACHE_TYPES = {"f16": "f16", "q8": "q8_0", "q4": "q4_0"}
+#: Seconds between two engines: threads that still spin for more work go to sleep.
+PAUSE = 0.05
 
 
-class Ours:
-    """pocketlm, by the runtime that its engine uses."""
-
-    def __init__(self, path: str, threads: int, context: int) -> None:
-        from pocketlm.engine.runtime import Runtime
-        from pocketlm.formats.open import open_checkpoint
-        from pocketlm.models import build
-
-        checkpoint = open_checkpoint(Path(path))
-        program = build(checkpoint.config, checkpoint.tensors)
-        self.runtime = Runtime(program, checkpoint.tensors, threads=threads)
-        import numpy as np
-
-        size = self.runtime.cache.block_positions
-        blocks = [self.runtime.cache.allocate() for _ in range(-(-context // size))]
-        self.table = np.array(blocks, dtype=np.int32)
-        self.position = 0
-
-    def begin(self) -> None:
-        self.position = 0
-
-    def feed(self, tokens: list[int], chunk: int = 512) -> None:
-        for start in range(0, len(tokens), chunk):
-            part = tokens[start : start + chunk]
-            picks = [len(part) - 1] if start + chunk >= len(tokens) else []
-            self.runtime.run(part, [(len(part), self.position, 0, self.table)], picks)
-            self.position += len(part)
-
-
-class LlamaCpp:
-    """llama.cpp, by its Python binding."""
-
-    def __init__(self, path: str, threads: int, context: int, flash: bool) -> None:
-        import llama_cpp
-
-        self.model = llama_cpp.Llama(
-            path,
-            n_ctx=context,
-            n_threads=threads,
-            n_threads_batch=threads,
-            n_batch=512,
-            n_ubatch=512,
-            flash_attn=flash,
-            verbose=False,
-        )
-
-    def begin(self) -> None:
-        self.model._ctx.kv_cache_clear()
-        self.model.reset()
-
-    def feed(self, tokens: list[int]) -> None:
-        self.model.eval(tokens)
+def main() -> None:
+    """Measure, print, and keep a record where one is asked for."""
+    args = _arguments()
+    works = _works(args)
+    settings = _settings(args)
+    results, versions = Results(), {}
+    _say(f"reading {args.model}")
+    warm_bytes = _read(Path(args.model))
+    for threads in args.threads:
+        _measure_loads(args, threads, results)
+        versions |= _measure(args, settings, works, threads, results)
+    record = {
+        "date": time.strftime("%F"),
+        "commit": _commit(),
+        "machine": _machine(),
+        "versions": versions,
+        "file": Path(args.model).name,
+        "bytes": warm_bytes,
+        "rounds": args.rounds,
+        "rows": results.rows(),
+        "loads": results.load_rows(),
+    }
+    _say("")
+    print(table(record))
+    if args.json:
+        append(args.json, record)
 
 
-def worker(name: str, path: str, threads: int, context: int) -> None:
-    """Serve one engine: a line {"prompt", "depth", "generate"} in, a line of seconds out."""
-    start = time.perf_counter()
-    if name == "pocketlm":
-        engine: Ours | LlamaCpp = Ours(path, threads, context)
-    else:
-        engine = LlamaCpp(path, threads, context, flash=name.endswith("flash"))
-    print(json.dumps({"load_s": time.perf_counter() - start}), flush=True)
-    for line in sys.stdin:
-        work = json.loads(line)
-        engine.begin()
-        if work["depth"]:
-            engine.feed([100 + i % 20000 for i in range(work["depth"])])
-        start = time.perf_counter()
-        if work["prompt"]:
-            engine.feed([200 + i * 7 % 20000 for i in range(work["prompt"])])
-        for i in range(work["generate"]):
-            engine.feed([300 + i * 11 % 20000])
-        seconds = time.perf_counter() - start
-        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}), flush=True)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=os.path.abspath)
+    add = parser.add_argument
+    add("--threads", type=int, action="append", metavar="N", help="default: 2; repeatable")
+    add("--pp", type=int, action="append", metavar="N", help="prompt tokens; repeatable")
+    add("--tg", type=int, metavar="N", help="generated tokens")
+    add("--depth", type=int, action="append", metavar="N", help="tokens before; repeatable")
+    add("--together", type=int, metavar="N", help="texts that generate together, at each depth")
+    add("--rounds", type=int, default=5, metavar="N", help="rounds that count, after a first one")
+    add("--loads", type=int, default=3, metavar="N", help="loads in fresh processes; 0 for none")
+    add("--cache-type", choices=CACHE_TYPES, action="append", default=[], help="rows; repeatable")
+    add("--no-window", action="store_true", help="a row of ours without the model's window")
+    add("--peer-python", default=sys.executable, metavar="FILE", help="a Python with the peers")
+    add("--ik", type=os.path.abspath, metavar="FILE", help="ik_llama.cpp's llama-bench")
+    add("--onnxruntime-genai", type=os.path.abspath, metavar="FOLDER", help="its model folder")
+    add("--openvino-genai", type=os.path.abspath, metavar="FOLDER", help="its model folder")
+    add("--json", type=Path, metavar="FILE", help="append a record to this history")
+    args = parser.parse_args()
+    args.threads = args.threads or [2]
+    if not args.pp and not args.tg:
+        args.pp, args.tg = [128, 512], 64
+    for path in (args.model, args.ik, args.onnxruntime_genai, args.openvino_genai):
+        if path and not os.path.exists(path):
+            parser.error(f"there is no {path}")
+    return args
 
 
-def peak_mib() -> float:
-    """Peak resident memory of this process in MiB."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-class Worker:
-    """One engine in its process."""
-
-    def __init__(self, python: str, name: str, args: argparse.Namespace, context: int) -> None:
-        command = [python, __file__, args.model, "--worker", name]
-        command += ["--threads", str(args.threads), "--context", str(context)]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.load_s = self.read()["load_s"]
-        self.peak_mib = 0.0
-
-    def read(self) -> dict[str, float]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"peers: {' '.join(self.process.args)} ended early")
-        return json.loads(line)
-
-    def run(self, prompt: int, depth: int, generate: int) -> float:
-        assert self.process.stdin is not None
-        work = {"prompt": prompt, "depth": depth, "generate": generate}
-        self.process.stdin.write(json.dumps(work) + "\n")
-        self.process.stdin.flush()
-        answer = self.read()
-        self.peak_mib = answer["peak_mib"]
-        return answer["seconds"]
+def _works(args: argparse.Namespace) -> list[Work]:
+    """Prompts, then generation by depth: each adds to what lies in the cache."""
+    works = [Work(prompt=count) for count in sorted(args.pp or [])]
+    if args.tg:
+        depths = sorted(args.depth or [0])
+        works += [Work(0, args.tg, depth) for depth in depths]
+        if args.together:
+            works += [Work(0, args.tg, depth, args.together) for depth in depths]
+    return works
 
 
-def processor() -> str:
-    """The processor's name, as the system gives it."""
+def _settings(args: argparse.Namespace) -> list[Setting]:
+    """The engines, and how each is to run."""
+    model, python = args.model, args.peer_python
+    settings = [
+        Setting(OURS, "ours", model),
+        Setting(PEER, "llama_cpp", model, python),
+        Setting(f"{PEER} fa", "llama_cpp", model, python, {"flash": True}),
+    ]
+    if args.no_window:
+        settings.append(Setting(f"{OURS} no window", "ours", model, options={"window": False}))
+    for kind in args.cache_type:
+        theirs = CACHE_TYPES[kind]
+        options = {"flash": True, "cache_type": theirs}
+        settings += [
+            Setting(f"{OURS} {kind}", "ours", model, options={"cache_type": kind}),
+            Setting(f"{PEER} fa {theirs}", "llama_cpp", model, python, options),
+        ]
+    for module, path in (
+        ("onnxruntime_genai", args.onnxruntime_genai),
+        ("openvino_genai", args.openvino_genai),
+    ):
+        if path and _has(python, module):
+            settings.append(Setting(module.replace("_", "-"), module, path, python))
+    return settings
+
+
+def _has(python: str, module: str) -> bool:
+    found = subprocess.run([python, "-c", f"import {module}"], capture_output=True)
+    if found.returncode:
+        _say(f"skipped: {python} has no {module} (pip install {module.replace('_', '-')})\n")
+    return not found.returncode
+
+
+def _measure(
+    args: argparse.Namespace,
+    settings: list[Setting],
+    works: list[Work],
+    threads: int,
+    results: Results,
+) -> dict[str, str]:
+    """All works by all engines; the engines' versions, under the first word of their names."""
+    _say(f"loading, {threads} threads")
+    engines: list[Worker | IkLlamaCpp] = [Worker(each, threads, works) for each in settings]
+    if args.ik:
+        engines.append(IkLlamaCpp(args.ik, args.model, threads))
+    for work in works:
+        for turn in range(args.rounds + 1):  # the first does not count: it fills the cache
+            for engine in engines:
+                _say(f"{work.name}@{work.depth} x {work.texts}, {engine.name}, round {turn}")
+                time.sleep(PAUSE)
+                seconds = engine.seconds(work)
+                if turn and seconds is not None:
+                    results.add(threads, work, engine.name, seconds)
+    for engine in engines:
+        engine.close()
+    return {engine.name.split()[0]: engine.version for engine in engines}
+
+
+def _measure_loads(args: argparse.Namespace, threads: int, results: Results) -> None:
+    """The first token after a load."""
+    model, options = args.model, {"flash": True, "mmap": False}
+    settings = [
+        Setting(OURS, "ours", model),
+        Setting(f"{PEER} fa", "llama_cpp", model, args.peer_python, {"flash": True}),
+        Setting(f"{PEER} no mmap", "llama_cpp", model, args.peer_python, options),
+    ]
+    for turn in range(args.loads):
+        for setting in settings:
+            _say(f"first token, {setting.name}, round {turn + 1}")
+            results.add_load(threads, setting.name, *first_token(setting, threads))
+
+
+def _read(path: Path) -> int:
+    """Read a file once, so that the system holds it in memory; its size."""
+    size = 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 24):
+            size += len(part)
+    return size
+
+
+def _machine() -> dict[str, Any]:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    name = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
             if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+                name = line.partition(":")[2].strip()
+                break
+    return {"processor": name, "cores": os.cpu_count(), "memory_gib": round(pages / (1 << 30))}
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pp", type=int, default=512, help="prompt tokens")
-    parser.add_argument("--tg", type=int, default=64, help="generated tokens")
-    parser.add_argument("--depth", type=int, default=0, help="tokens before the generated ones")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("--context", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.worker:
-        worker(args.worker, args.model, args.threads, args.context)
-        return
+def _commit() -> str:
+    """The commit that is checked out, with a + where files differ from it; "" outside git."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    folder = Path(__file__).parent
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout.strip()
 
-    context = max(args.pp, args.depth) + args.tg + 64
-    pythons = {
-        "pocketlm": sys.executable,
-        "llama.cpp": args.peer_python,
-        "llama.cpp flash": args.peer_python,
-    }
-    works = {
-        f"pp{args.pp}": (args.pp, 0, 0),
-        f"tg{args.tg}@{args.depth}": (0, args.depth, args.tg),
-    }
-    print(f"{Path(args.model).name}, {args.threads} threads, {processor()}, {time.strftime('%F')}")
-    workers = {name: Worker(pythons[name], name, args, context) for name in pythons}
-    seconds: dict[tuple[str, str], list[float]] = {}
-    for counted in [False] + [True] * args.rounds:
-        for work, (prompt, depth, generate) in works.items():
-            for name, engine in workers.items():
-                took = engine.run(prompt, depth, generate)
-                if counted:
-                    seconds.setdefault((work, name), []).append(took)
-    for work, (prompt, _, generate) in works.items():
-        rates = {}
-        for name in workers:
-            times = seconds[work, name]
-            rates[name] = (prompt or generate) / statistics.median(times)
-            spread = (max(times) - min(times)) / statistics.median(times)
-            print(f"{work:14} {name:16} {rates[name]:9.1f} tokens/s  (spread {spread:.0%})")
-        best = max(rates["llama.cpp"], rates["llama.cpp flash"])
-        print(f"{work:14} ratio {rates['pocketlm'] / best:.2f}")
-    for name, engine in workers.items():
-        print(f"{'load':14} {name:16} {engine.load_s:9.2f} s, peak {engine.peak_mib:.0f} MiB")
+
+def _say(text: str) -> None:
+    """Show what is going on to who watches a terminal."""
+    if sys.stderr.isatty() or text.endswith("\n"):
+        print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@
 ...     print(model.chat([{"role": "user", "content": "What is the capital of France?"}]).text)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+#: As `typing` has it, whose import takes milliseconds.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pocketlm.api import Model, load
     from pocketlm.errors import Error
@@ -26,5 +25,7 @@ def __getattr__(name: str) -> object:
 
         return version("pocketlm")
     if name in _HOMES:
+        from importlib import import_module
+
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'pocketlm' has no attribute {name!r}")

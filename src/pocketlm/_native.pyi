@@ -94,6 +94,8 @@ class KVCache:
     def release(self, block: int) -> None: ...
     def copy(self, block: int) -> int:
         """A new block with the same contents and one reference."""
+    def data(self, block: int) -> Bytes:
+        """A block's memory, not a copy: uint8 [block_bytes], writable. It has a reference."""
 
 class Executor:
     """Runs a program. Operations are appended once, then `run` does a whole step in one call.

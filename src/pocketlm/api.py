@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pocketlm.engine.answer import Generation, Piece, Stream
 from pocketlm.engine.engine import Engine
+from pocketlm.engine.prefixes import PrefixCache, PrefixFolder, prefix_folder
 from pocketlm.engine.runtime import DEFAULT_CACHE_TYPE, Runtime
 from pocketlm.engine.sampling import SamplingParameters, Token
 from pocketlm.errors import ParameterError
@@ -37,6 +38,8 @@ def load(
     context: int | None = None,
     cache_type: str = DEFAULT_CACHE_TYPE,
     quantize: str | None = None,
+    prefix_cache: Path | str | bool = False,
+    speculate: bool = True,
     offline: bool | None = None,
 ) -> Model:
     """Load a model by name ("smollm2"), hub repository, or path (GGUF file, safetensors folder).
@@ -46,6 +49,13 @@ def load(
     model's own window, in tokens; memory for it is taken as it is used. `cache_type` is "f16",
     "q8" or "q4", or one for keys and one for values ("q8/q4"). `quantize` "q8_0" or "q4_0" shrinks
     float weights as they are loaded.
+
+    With `prefix_cache`, what was processed of long texts is kept on disk and found again by later
+    runs: in that folder, or with True in the store's. It is private, holds no more bytes than
+    POCKETLM_PREFIX_CACHE says (2GB; 0 is none), and may be deleted at any time.
+
+    With `speculate`, answers that repeat parts of the text come faster: what followed there is
+    tried, several tokens at a time, where that pays on this machine. It changes no answer.
 
     Raises pocketlm.Error: StoreError, ModelFileError, UnsupportedError or ParameterError.
     """
@@ -58,6 +68,9 @@ def load(
     else:
         path = model
     started = time.perf_counter()
+    prefixes = None
+    if prefix_cache:
+        prefixes = prefix_folder(_prefix_home(prefix_cache), path)
     checkpoint = open_checkpoint(path)
     try:
         loaded = Model(
@@ -66,6 +79,8 @@ def load(
             context=context,
             cache_type=cache_type,
             quantize=quantize,
+            prefixes=prefixes,
+            speculate=speculate,
         )
     except BaseException:
         checkpoint.close()
@@ -91,6 +106,8 @@ class Model:
         context: int | None = None,
         cache_type: str = DEFAULT_CACHE_TYPE,
         quantize: str | None = None,
+        prefixes: PrefixFolder | None = None,
+        speculate: bool = True,
     ) -> None:
         """Prepare an open checkpoint, which `close` closes. See `load`."""
         self.load_s = 0.0
@@ -107,7 +124,16 @@ class Model:
         )
         padding = range(self.tokenizer.vocab_size, self.program.vocab_size)
         banned = {id for id in self.tokenizer.unused if id < self.program.vocab_size}
-        self._engine: Engine | None = Engine(runtime, self.context, sorted(banned.union(padding)))
+        kept = None
+        if prefixes is not None:
+            kept = PrefixCache(prefixes, runtime.cache, runtime.identity)
+        self._engine: Engine | None = Engine(
+            runtime,
+            self.context,
+            sorted(banned.union(padding)),
+            prefixes=kept,
+            speculate=speculate,
+        )
 
     @property
     def engine(self) -> Engine:
@@ -217,6 +243,14 @@ class Model:
         from pocketlm.chat.prompt import stop_ids
 
         return stop_ids(self.tokenizer, template, self.checkpoint.generation_config)
+
+
+def _prefix_home(wanted: Path | str | bool) -> Path:
+    if not isinstance(wanted, bool):
+        return Path(wanted)
+    from pocketlm.store.store import default_home
+
+    return default_home() / "prefixes"
 
 
 def _context(wanted: int | None, most: int) -> int:

@@ -8,6 +8,8 @@ import time
 import pytest
 from program import PROGRAM, check_refusal
 
+from pocketlm.cli.options import CacheKind
+
 LITTLE = ("--pp", "24", "--pp", "300", "--tg", "4", "--depth", "0", "--depth", "40")
 
 
@@ -33,6 +35,18 @@ def test_as_json(pocketlm, smollm2):
         assert row["tokens_per_s"] > 0
         assert row["spread"] >= 0
         assert row["of_limit"] > 0
+
+
+@pytest.mark.parametrize("kind", list(CacheKind))
+def test_every_cache_type_for_several_numbers_of_threads(pocketlm, smollm2, kind):
+    arguments = ("--pp", "24", "--tg", "4", "--depth", "40", "--repeat", "1", "--cache-type", kind)
+    result = pocketlm("bench", smollm2, *arguments, "--threads", "1", "--threads", "2", "--json")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [each["threads"] for each in found] == [1, 2]
+    for each in found:
+        assert [(row["work"], row["depth"]) for row in each["rows"]] == [("pp24", 0), ("tg4", 40)]
 
 
 def test_for_people(pocketlm, smollm2):

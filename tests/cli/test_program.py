@@ -1,6 +1,7 @@
 """The program as a whole: help, start-up, misuse, and what becomes of errors."""
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -183,12 +184,82 @@ def test_out_of_memory_in_a_command(environment):
         "def fail(*_): raise MemoryError\n"
         "store.Store.list = fail\n"
         "import sys; sys.argv = ['pocketlm', 'list']\n"
-        "from pocketlm.cli.main import main; main()"
+        "from pocketlm.__main__ import main; main()"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
     check_refusal(result, "not enough memory")
+
+
+#: The program, which says when Ctrl-C is its own matter: before, it is that of Python's start.
+BEGIN = (
+    "import sys, pocketlm.__main__ as front; sys.argv[0] = 'pocketlm'\n"
+    "print('begun', file=sys.stderr, flush=True); front.main()"
+)
+
+
+def begin(environment, *arguments: str, handler: object = signal.default_int_handler):
+    """Start the program with that handler of SIGINT, and wait until it has begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGIN, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
+    )
+    assert process.stderr.readline() == b"begun\n"
+    return process
+
+
+@pytest.mark.parametrize("command", ["--help", "list"])
+def test_ctrl_c_at_any_time_of_its_life_shows_no_traceback(environment, command):
+    codes = []
+    for delay in range(0, 1000, 20):
+        process = begin(environment, command)
+        time.sleep(delay / 1000)
+        ended = process.poll() is not None
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert errors.strip() == b""
+        codes.append(process.returncode)
+        if ended:
+            break
+    assert codes[0] == -signal.SIGINT
+
+
+def test_where_sigint_is_ignored_it_stays_so(environment):
+    process = begin(environment, "list", handler=signal.SIG_IGN)
+    for _ in range(10):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"smollm2" in output
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "def __set_name__(self, owner, name): raise KeyboardInterrupt",
+        "def __del__(self): raise KeyboardInterrupt",
+    ],
+)
+def test_ctrl_c_where_python_disguises_or_loses_it(environment, where):
+    program = (
+        "import pocketlm.store.store as store, sys, time; sys.argv = ['pocketlm', 'list']\n"
+        f"class Attribute:\n    {where}\n"
+        "def interrupt(_):\n"
+        "    type('Class', (), {'attribute': Attribute()}).attribute = None\n"
+        "    while True: time.sleep(0.01)\n"
+        "store.Store.list = interrupt\n"
+        "from pocketlm.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 
 def test_a_home_that_cannot_be_written(pocketlm, tmp_path):

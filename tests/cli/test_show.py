@@ -14,7 +14,7 @@ def test_the_default_model(pocketlm, smollm2):
     assert about["weights"]["Q4_1"] == {"tensors": 210, "bytes": 66_355_200}
     assert set(about["stop_tokens"].values()) == {"<|endoftext|>", "<|im_end|>"}
     # 30 layers of keys and values, 3 heads of 64 numbers of 16 bits.
-    assert about["cache_bytes_per_token"] == 30 * 2 * 3 * 64 * 2
+    assert about["cache_bytes_per_token"] == 30 * 2 * 3 * (64 + 2 * 2)
     needed = about["memory"]
     assert list(needed) == ["4096", "8192"]
     assert needed["8192"] - needed["4096"] == 4096 * about["cache_bytes_per_token"]
@@ -29,9 +29,13 @@ def test_as_text(pocketlm, smollm2):
 
 
 def test_a_smaller_cache(pocketlm, smollm2):
-    f16 = json.loads(pocketlm("show", smollm2, "--json").stdout)
-    q8 = json.loads(pocketlm("show", smollm2, "--json", "--cache-type", "q8").stdout)
-    assert q8["cache_bytes_per_token"] < 0.6 * f16["cache_bytes_per_token"]
+    def bytes_per_token(*options):
+        about = json.loads(pocketlm("show", smollm2, "--json", *options).stdout)
+        return about["cache_bytes_per_token"]
+
+    q8, f16, q4 = bytes_per_token(), *(bytes_per_token("--cache-type", t) for t in ("f16", "q4"))
+    assert q8 < 0.6 * f16
+    assert q4 < 0.6 * q8
     refused = pocketlm("show", smollm2, "--cache-type", "q3")
     assert refused.returncode == 2
     assert "'q8'" in refused.stderr

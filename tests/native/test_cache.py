@@ -1,5 +1,8 @@
 """Cache blocks from Python: references, sizes, and what is refused."""
 
+import gc
+
+import numpy as np
 import pytest
 
 from pocketlm import _native
@@ -22,6 +25,37 @@ def test_blocks_live_until_their_last_reference(cache_type: str) -> None:
     assert cache.blocks_in_use == 0
 
 
+@pytest.mark.parametrize("cache_type", ["f16", "q8"])
+def test_a_view_is_the_memory_itself_and_keeps_it(cache_type: str) -> None:
+    cache = _native.KVCache(2, 3, 64, cache_type)
+    block = cache.allocate()
+    view = cache.data(block)
+    assert view.dtype == np.uint8
+    assert view.shape == (cache.block_bytes,)
+    view[:] = np.arange(len(view)) % 251
+    np.testing.assert_array_equal(cache.data(block), view)
+    copied = cache.copy(block)
+    np.testing.assert_array_equal(cache.data(copied), view)
+    view[7] += 1
+    assert cache.data(block)[7] == view[7] != cache.data(copied)[7]
+    cache.release(block)
+    cache.release(copied)
+    assert cache.blocks_in_use == 1  # the view's
+    part = view[5:9]
+    del view, cache
+    gc.collect()
+    part[:] = 1  # the cache lives as long as the view does
+
+
+def test_a_view_that_goes_lets_go_of_its_block() -> None:
+    cache = _native.KVCache(1, 1, 8)
+    block = cache.allocate()
+    view = cache.data(block)
+    cache.release(block)
+    del view
+    assert cache.blocks_in_use == 0
+
+
 def test_block_bytes_are_those_of_the_positions() -> None:
     # Phi-3-mini: 384 KiB a token in 16 bits.
     assert _native.KVCache(32, 32, 96).block_bytes == 32 * 384 * 1024
@@ -33,7 +67,7 @@ def test_blocks_released_twice_or_never_allocated_are_refused() -> None:
     block = cache.allocate()
     cache.release(block)
     for wrong in (block, -1, 7, 2**31 - 1, -(2**31)):
-        for use in (cache.release, cache.retain, cache.copy):
+        for use in (cache.release, cache.retain, cache.copy, cache.data):
             with pytest.raises(ValueError, match=f"no block {wrong}"):
                 use(wrong)
     with pytest.raises(TypeError):

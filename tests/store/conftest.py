@@ -31,6 +31,8 @@ class Server:
     resume: threading.Event = field(default_factory=threading.Event)
     statuses: list[int] = field(default_factory=list)
     redirects: dict[str, str] = field(default_factory=dict)
+    #: Whether to refuse whoever sends no login.
+    login: bool = False
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def body(self, path: str) -> bytes | None:
@@ -69,6 +71,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if served.statuses:
             return self._answer(served.statuses.pop(0), b"no")
+        if served.login and "Authorization" not in self.headers:
+            return self._answer(401, b"", **{"WWW-Authenticate": "Basic"})
         if path in served.redirects:
             return self._answer(302, b"", Location=served.redirects[path])
         if path.startswith("/api/models/"):
@@ -81,6 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None:
             return self._answer(404, b"no such file")
         headers = {} if served.etag is None else {"ETag": served.etag}
+        if path.endswith("/"):
+            headers["Content-Type"] = "text/html"
         wanted = self.headers.get("Range")
         same = self.headers.get("If-Range") in (None, served.etag)
         if wanted is None or not served.ranges or not same:

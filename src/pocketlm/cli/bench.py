@@ -1,6 +1,7 @@
 """`pocketlm bench`: how fast a model runs here."""
 
 import json as json_format
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +38,15 @@ def bench(
             " the context allows.",
         ),
     ] = None,
-    threads: options.Threads = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N",
+            help="Threads (default: physical cores). Repeated, everything is measured for each"
+            " number in turn.",
+        ),
+    ] = None,
+    cache_type: options.CacheType = options.CacheKind.F16,
     repeat: Annotated[
         int, typer.Option(metavar="N", help="Do everything N times; medians are shown.")
     ] = 3,
@@ -48,12 +57,12 @@ def bench(
 
     The limit is measured between the runs: for generation the rate at which the same threads read
     the model's weights, for prompts the rate of 8-bit multiply-adds. Ctrl-C prints what was
-    measured so far.
+    measured so far. With --json each number of threads gets one line, an object.
 
     \b
     Examples:
       pocketlm bench
-      pocketlm bench phi3 --threads 1
+      pocketlm bench phi3 --threads 1 --threads 2
       pocketlm bench smollm2 --pp 512 --tg 64 --depth 0 --depth 4000 --repeat 5
       pocketlm bench smollm2 --json | tail -n 1 | jq .rows
     """
@@ -65,16 +74,17 @@ def bench(
     from pocketlm.api import load
     from pocketlm.engine.bench import Bench
 
-    interrupted = False
-    with Status() as status:
-        measured = Bench(pp, tg, depth, repeat, status.show)
-        try:
-            measured.run(lambda: load(path, threads=threads))
-        except KeyboardInterrupt:
-            interrupted = True
-    print(json_format.dumps(measured.as_json()) if json else _text(measured))
-    if interrupted:
-        raise typer.Exit(130)
+    for count in threads or (None,):
+        interrupted = False
+        with Status() as status:
+            measured = Bench(pp, tg, depth, repeat, status.show)
+            try:
+                measured.run(partial(load, path, threads=count, cache_type=cache_type.value))
+            except KeyboardInterrupt:
+                interrupted = True
+        print(json_format.dumps(measured.as_json()) if json else _text(measured), flush=True)
+        if interrupted:
+            raise typer.Exit(130)
 
 
 def _text(measured: "Bench") -> str:

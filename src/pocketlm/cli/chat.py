@@ -48,6 +48,7 @@ def chat(
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
+    no_prefix_cache: options.NoPrefixCache = False,
     offline: options.Offline = False,
 ) -> None:
     """Hold a conversation with a model; /help inside lists what can be done.
@@ -93,7 +94,12 @@ def chat(
         from pocketlm.cli.talk import Talk
 
         with loaded(
-            name, threads=threads, context=context, cache_type=cache_type, quantize=quantize
+            name,
+            threads=threads,
+            context=context,
+            cache_type=cache_type,
+            quantize=quantize,
+            prefix_cache=not no_prefix_cache,
         ) as opened:
             talk = Talk(opened, name, history, sampling)
             if last is not None:

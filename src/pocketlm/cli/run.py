@@ -31,6 +31,7 @@ def run(
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
+    no_prefix_cache: options.NoPrefixCache = False,
     json: options.Json = False,
     offline: options.Offline = False,
 ) -> None:
@@ -70,7 +71,12 @@ def run(
         stop=stop,
     )
     with loaded(
-        model, threads=threads, context=context, cache_type=cache_type, quantize=quantize
+        model,
+        threads=threads,
+        context=context,
+        cache_type=cache_type,
+        quantize=quantize,
+        prefix_cache=not no_prefix_cache,
     ) as opened:
         answer = say(opened.chat_stream(messages, **sampling), quiet=json)
     if json:

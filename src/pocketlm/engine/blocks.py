@@ -3,18 +3,19 @@
 A block holds the keys and values of a fixed number of positions. Full blocks are found by a chain
 of hashes over the ids before and in them; the ids themselves are compared, so that a hash only
 finds and never decides. Blocks that no sequence uses stay for reuse, least recently used first to
-go.
+go. Where a prefix cache is given, a chain that ends in memory goes on with blocks on disk.
 
-It knows token ids and block numbers. It does not know what a block's memory looks like, nor what
-the ids mean. A pool serves one cache (of one type, for one model); whatever else makes equal ids
-mean different contents (the LongRoPE factor set, an adapter) is a sequence's `key`.
+It knows token ids and block numbers. It does not know what a block's memory or a file looks like,
+nor what the ids mean. A pool serves one cache (of one type, for one model); whatever else makes
+equal ids mean different contents (the LongRoPE factor set, an adapter) is a sequence's `key`.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Ids
 
     from pocketlm._native import KVCache
+    from pocketlm.engine.prefixes import PrefixCache
 
 GONE = -1
 
@@ -56,6 +58,7 @@ class BlockPool:
 
     `budget` bounds the bytes of all blocks together: idle ones are let go to stay below it, and
     only blocks in use may exceed it. `window` is the sliding window in positions, or None.
+    `prefixes` keeps blocks of the same cache on disk.
     """
 
     def __init__(
@@ -64,12 +67,14 @@ class BlockPool:
         *,
         budget: int,
         window: int | None = None,
+        prefixes: PrefixCache | None = None,
         digest: Callable[[bytes, bytes], bytes] = _digest,
     ) -> None:
         """Begin without blocks. `digest(of the blocks before, ids)` finds a block."""
         self.cache = cache
         self.positions: int = cache.block_positions
         self.window = window
+        self._prefixes = prefixes
         self._limit = budget // cache.block_bytes
         self._digest = digest
         self._roots: dict[Hashable, Block] = {}
@@ -91,21 +96,34 @@ class BlockPool:
         """What comes before the first block of any sequence with this `key`."""
         if key not in self._roots:
             root = Block(GONE)
-            root.digest = self._digest(b"", repr(key).encode())
+            root.ids = repr(key).encode()
+            root.digest = self._digest(b"", root.ids)
             self._roots[key] = root
         return self._roots[key]
 
-    def find(self, tokens: Ids[int], parent: Block) -> list[Block]:
-        """The longest chain of blocks that holds the first of `tokens` and can be continued."""
-        chain: list[Block] = []
-        for start in range(0, len(tokens) - self.positions + 1, self.positions):
-            ids = array("i", tokens[start : start + self.positions]).tobytes()
-            block = self._index.get(self._digest(parent.digest, ids))
-            if block is None or block.parent is not parent or block.ids != ids:
-                break
-            chain.append(block)
-            parent = block
-        return chain[: self.usable(chain)]
+    def claim(self, tokens: Ids[int], root: Block) -> list[Block]:
+        """The longest chain of blocks that holds the first of `tokens` and can be continued.
+
+        Blocks of it that the next query sees have one more user.
+        """
+        chain = self._known(tokens, root)
+        for block in chain:  # none of them goes while others are brought back
+            if block.number != GONE:
+                self.take(block)
+        count = self.usable(chain)
+        if self._prefixes is not None and count < len(tokens) // self.positions:
+            count = max(count, self._bring(self._prefixes, chain, tokens, root))
+        first = self.first_seen(count * self.positions)
+        for i in reversed(range(len(chain))):
+            if not first <= i < count and chain[i].number != GONE:
+                self.drop(chain[i])
+        return chain[:count]
+
+    def save(self, chain: list[Block], tokens: Ids[int], root: Block) -> None:
+        """Have blocks of a claimed chain, that of `tokens`, kept on disk where that is wanted."""
+        if self._prefixes is not None:
+            whole = chain[: len(tokens) // self.positions]
+            self._prefixes.save(tokens, root.ids or b"", [block.number for block in whole])
 
     def clear(self) -> None:
         """Let go of all idle blocks."""
@@ -119,12 +137,7 @@ class BlockPool:
 
     def usable(self, chain: list[Block]) -> int:
         """How many blocks of `chain` can be continued: all that the next query sees are here."""
-        best = present = 0
-        for count, block in enumerate(chain, 1):
-            present = present + 1 if block.number != GONE else 0
-            if present >= count - self.first_seen(count * self.positions):
-                best = count
-        return best
+        return self._usable(block.number != GONE for block in chain)
 
     def allocate(self) -> Block:
         """A new block with one user."""
@@ -163,6 +176,77 @@ class BlockPool:
             found.number, block.number = block.number, GONE
         self.drop(block)
         return found
+
+    def _known(self, tokens: Ids[int], parent: Block) -> list[Block]:
+        """The blocks that hold the first of `tokens`, be their memory there or gone."""
+        chain: list[Block] = []
+        for start in range(0, len(tokens) - self.positions + 1, self.positions):
+            ids = array("i", tokens[start : start + self.positions]).tobytes()
+            block = self._index.get(self._digest(parent.digest, ids))
+            if block is None or block.parent is not parent or block.ids != ids:
+                break
+            chain.append(block)
+            parent = block
+        return chain
+
+    def _bring(
+        self, prefixes: PrefixCache, chain: list[Block], tokens: Ids[int], root: Block
+    ) -> int:
+        """Go on with `chain` as far as blocks on disk allow; returns how many can be continued."""
+        size = self.positions
+        places = prefixes.places(tokens, root.ids or b"")
+        failed: set[int] = set()
+
+        def here(i: int) -> bool:
+            if i < len(chain) and chain[i].number != GONE:
+                return True
+            return i not in failed and places[i].exists()
+
+        while True:
+            count = self._usable(map(here, range(len(places))))
+            for i in range(len(chain), count):
+                chain.append(self._absent(chain[-1] if i else root, tokens[i * size :][:size]))
+            seen = range(self.first_seen(count * size), count)
+            wanted = [i for i in seen if chain[i].number == GONE]
+            if not wanted:
+                return count
+            blocks: list[Block] = []
+            with suppress(Error):  # no memory: so much and no more
+                while len(blocks) < len(wanted):
+                    blocks.append(self.allocate())
+            failed.update(wanted[len(blocks) :])
+            numbers = [block.number for block in blocks]
+            sound = prefixes.read([places[i] for i in wanted[: len(blocks)]], numbers)
+            for i, block, good in zip(wanted, blocks, sound, strict=False):
+                if good:
+                    ids = tokens[i * size : (i + 1) * size]
+                    chain[i] = self.seal(block, chain[i - 1] if i else root, ids)
+                else:
+                    self.drop(block)
+                    failed.add(i)
+
+    def _absent(self, parent: Block, tokens: Ids[int]) -> Block:
+        """A sealed block without memory, for later ones to come after."""
+        block = Block(GONE)
+        block.users = 0
+        block.parent, block.ids = parent, array("i", tokens).tobytes()
+        block.digest = self._digest(parent.digest, block.ids)
+        self._index.setdefault(block.digest, block)
+        return block
+
+    def _usable(self, here: Iterable[bool]) -> int:
+        """How many blocks of a chain can be continued, of which these are `here`."""
+        best = present = 0
+        for count, there in enumerate(here, 1):
+            if there:
+                present += 1
+            elif self.window is None:
+                break
+            else:
+                present = 0
+            if present >= count - self.first_seen(count * self.positions):
+                best = count
+        return best
 
     def _new(self, make: Callable[[], int]) -> Block:
         self._evict(self._limit - 1)

@@ -20,10 +20,12 @@ import numpy.typing as npt
 
 from pocketlm.engine.blocks import BlockPool
 from pocketlm.engine.interrupts import deferred
+from pocketlm.engine.prefixes import PrefixCache
 from pocketlm.engine.request import Event, Request
 from pocketlm.engine.runtime import Runtime, Segment
 from pocketlm.engine.sampling import Sampler, SamplingParameters
 from pocketlm.engine.sequence import Sequence
+from pocketlm.engine.speculation import MOST, Speculation
 from pocketlm.errors import ContextError, Error, ParameterError
 
 #: Most tokens of one step: a long prompt is processed in chunks of this size.
@@ -32,12 +34,16 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Part:
-    """One request's part of a step: `tokens` from position `start` of its sequence on."""
+    """One request's part of a step: `tokens` from position `start` of its sequence on.
+
+    `draft` is a guess at what comes after them.
+    """
 
     request: Request
     sequence: Sequence
     start: int
     tokens: list[int]
+    draft: list[int]
 
     @property
     def last(self) -> bool:
@@ -45,26 +51,45 @@ class Part:
         return self.start + len(self.tokens) == len(self.request.tokens)
 
     @property
+    def rows(self) -> int:
+        """How many rows of logits it takes to choose what comes next."""
+        return len(self.draft) + 1 if self.last else 0
+
+    @property
     def segment(self) -> Segment:
         """As the runtime takes it."""
         table = np.array(self.sequence.table, dtype=np.int32)
-        return len(self.tokens), self.start, self.request.rope_set, table
+        return len(self.tokens) + len(self.draft), self.start, self.request.rope_set, table
 
 
 class Engine:
     """Generates token ids. `context` is the most positions of one sequence.
 
-    `banned` ids are never generated (padding of the vocabulary).
+    `banned` ids are never generated (padding of the vocabulary). `prefixes` keeps blocks on disk.
+    With `speculate`, steps try drafts where that is faster; it changes no text.
     """
 
-    def __init__(self, runtime: Runtime, context: int, banned: Ids[int] = ()) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        context: int,
+        banned: Ids[int] = (),
+        *,
+        prefixes: PrefixCache | None = None,
+        speculate: bool = True,
+    ) -> None:
         """Make an engine with nothing to do."""
         self.runtime = runtime
         self.context = context
         self.blocks = BlockPool(
-            runtime.cache, budget=runtime.cache_budget(context), window=runtime.program.window
+            runtime.cache,
+            budget=runtime.cache_budget(context),
+            window=runtime.program.window,
+            prefixes=prefixes,
         )
+        self._prefixes = prefixes
         self._vocab_size = runtime.program.vocab_size
+        self.speculation = Speculation() if speculate else None
         self._banned = np.array(sorted(banned), dtype=np.intp)
         self._requests: WeakKeyDictionary[Request, None] = WeakKeyDictionary()
         self._left: list[Request] = []
@@ -137,13 +162,15 @@ class Engine:
             raise
 
     def close(self) -> None:
-        """End all requests and give the cache back."""
+        """End all requests, give the cache back, and wait until what goes to disk is there."""
         with self._turn:
             requests = list(self._requests)
         for request in requests:
             request.close()
         with self._alone():
             self.blocks.clear()
+        if self._prefixes is not None:
+            self._prefixes.close()
 
     def next_event(self, request: Request) -> Event:
         """What comes next for `request`; makes steps, or waits for one under way, until it is."""
@@ -176,45 +203,60 @@ class Engine:
         room = CHUNK
         parts: list[Part] = []
         ready = [r for r in list(self._requests) if not r.events]
-        for request in sorted(ready, key=lambda request: len(request.pending) > 1):
+        ready.sort(key=lambda request: len(request.pending) > 1)
+        for request, draft in zip(ready, self._drafts(ready), strict=True):
             if room == 0:
                 break
             try:
                 sequence = request.prepare(self.blocks, self.runtime.program.rope)
                 start, tokens = len(sequence), request.pending[:room]
-                sequence.extend(tokens)
+                if len(tokens) > 1:  # the text is processed again
+                    draft = []
+                sequence.extend(tokens, len(draft))
             except Error as error:
                 request.fail(error)
                 continue
-            parts.append(Part(request, sequence, start, tokens))
+            parts.append(Part(request, sequence, start, tokens, draft))
             room -= len(tokens)
         return parts
 
+    def _drafts(self, requests: Ids[Request]) -> list[list[int]]:
+        """For each request a guess at its next tokens, or none. Prompts leave no time for any."""
+        if self.speculation is None or any(len(request.pending) > 1 for request in requests):
+            return [[] for _ in requests]
+        rope = self.runtime.program.rope
+        proposals = [r.drafter.propose(min(MOST, r.draft_room(rope))) for r in requests]
+        return self.speculation.drafts(proposals)
+
     def _run(self, parts: Ids[Part]) -> npt.NDArray[np.float32]:
-        """One native call for all parts: float32 [m, vocabulary], a row for each that is a last."""
+        """One native call for all parts: float32 [m, vocabulary], the rows of each part."""
         tokens: list[int] = []
         picks: list[int] = []
         for part in parts:
             tokens += part.tokens
-            if part.last:
-                picks.append(len(tokens) - 1)
+            tokens += part.draft
+            picks += range(len(tokens) - part.rows, len(tokens))
+        began = time.perf_counter()
         logits = self.runtime.run(tokens, [part.segment for part in parts], picks)
+        if self.speculation is not None:
+            self.speculation.measured(len(tokens), len(picks), time.perf_counter() - began)
         for part in parts:
             part.sequence.commit()
         return logits
 
     def _sample(self, parts: Ids[Part], logits: npt.NDArray[np.float32], began: float) -> None:
-        """Choose the next token of each request whose known tokens have all been processed."""
+        """Choose the next tokens of each request whose known tokens have all been processed."""
         seconds = time.perf_counter() - began
-        rows = iter(logits)
+        row = 0
         for part in parts:
-            request = part.request
+            request, rows = part.request, part.rows
             request.processed(len(part.sequence), seconds)
-            if part.last:
+            if rows:
                 try:
-                    request.accept(next(rows))
+                    request.accept(logits[row : row + rows], part.draft)
                 except Error as error:
                     request.fail(error)
+            row += rows
 
     def _take_back(self) -> None:
         """Undo a step that did not come to its end: it can be made again."""

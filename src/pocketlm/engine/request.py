@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from pocketlm.engine.sampling import Sampler, SamplingParameters, Token
 from pocketlm.engine.sequence import Sequence
+from pocketlm.engine.speculation import Drafter
 from pocketlm.errors import Error
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Request:
         self.events: deque[Event | Error] = deque()
         self.sequence: Sequence | None = None
         self.rope_set = 0
+        self.drafter = Drafter(self.tokens)
         self._engine: Engine | None = engine
         self._stop_ids = stop_ids
         self._sampler = sampler
@@ -105,6 +107,17 @@ class Request:
     def pending(self) -> list[int]:
         """The ids that are still to be processed."""
         return self.tokens[len(self.sequence) if self.sequence is not None else 0 :]
+
+    def draft_room(self, rope: Rope) -> int:
+        """How many drafted tokens may be processed after the known ones.
+
+        One place is for the token that is chosen after them. Beyond LongRoPE's border, other
+        factors would be used.
+        """
+        end = self._limit - 1
+        if rope.original_context is not None and len(self.tokens) <= rope.original_context:
+            end = min(end, rope.original_context)
+        return end - len(self.tokens)
 
     def prepare(self, blocks: BlockPool, rope: Rope) -> Sequence:
         """Return the sequence to extend: a new one at the start, and where the factor set changes.
@@ -130,25 +143,39 @@ class Request:
 
     def processed(self, count: int, seconds: float) -> None:
         """Note that a step took `seconds`, after which `count` tokens are processed."""
-        if self.generated:
+        if len(self.tokens) > self.prompt_tokens:
             self.timings.generation_s += seconds
         else:
             self.timings.prompt_s += seconds
         if count <= self.prompt_tokens or count < len(self.tokens):
             self.events.append(Progress(count, len(self.tokens)))
 
-    def accept(self, logits: npt.NDArray[np.float32]) -> None:
-        """Choose the next token."""
-        token = self._sampler.choose(logits)
-        if not self.generated and self._begun is not None:
-            self.timings.first_token_s = time.perf_counter() - self._begun
-        if token.id in self._stop_ids:
-            self._finish("stop")
-            return
-        self.tokens.append(token.id)
-        self.events.append(token)
-        if len(self.tokens) >= self._limit:
-            self._finish("length")
+    def accept(self, logits: npt.NDArray[np.float32], draft: Ids[int] = ()) -> None:
+        """Choose the next tokens: one by each row, as long as the one before was drafted.
+
+        Row 0 comes after the known tokens, each other one after a token of `draft` too.
+        """
+        reason = None
+        kept = 0
+        for row, drafted in zip(logits, (*draft, None), strict=True):
+            token = self._sampler.choose(row)
+            if len(self.tokens) == self.prompt_tokens and self._begun is not None:
+                self.timings.first_token_s = time.perf_counter() - self._begun
+            if token.id in self._stop_ids:
+                reason = "stop"
+                break
+            self.tokens.append(token.id)
+            self.events.append(token)
+            if len(self.tokens) >= self._limit:
+                reason = "length"
+            if reason or token.id != drafted:
+                break
+            kept += 1
+        if kept and self.sequence is not None:
+            self.sequence.extend(draft[:kept])
+            self.sequence.commit()
+        if reason:
+            self._finish(reason)
 
     def fail(self, error: Error) -> None:
         """End with an error, which the reader gets."""
@@ -159,6 +186,8 @@ class Request:
     def release(self) -> None:
         """Let go of the cache."""
         if self.sequence is not None:
+            if self.finish_reason != "error":
+                self.sequence.save()
             self.sequence.free()
             self.sequence = None
 

@@ -17,7 +17,9 @@ class Sequence:
     """The ids of one sequence and the blocks that hold their keys and values.
 
     A step is `extend`, the native run, `commit`. `committed` positions are written; what comes
-    after them, `rewind` takes back. Without a `root` the blocks are the sequence's alone.
+    after them, `rewind` takes back. There may be blocks beyond the ids, for drafts: an id that
+    stays is made known by `extend` and `commit` after the run that wrote it. Without a `root` the
+    blocks are the sequence's alone.
     """
 
     def __init__(self, pool: BlockPool, root: Block | None = None) -> None:
@@ -38,12 +40,10 @@ class Sequence:
         """A sequence that holds as many whole blocks of `tokens` as are still there."""
         root = pool.root(key)
         sequence = cls(pool, root)
-        sequence._blocks = pool.find(tokens, root)
+        sequence._blocks = pool.claim(tokens, root)
         sequence.tokens = list(tokens[: len(sequence._blocks) * pool.positions])
         sequence.committed = len(sequence.tokens)
         sequence._first = pool.first_seen(sequence.committed)
-        for block in sequence._blocks[sequence._first :]:
-            pool.take(block)
         return sequence
 
     @property
@@ -51,16 +51,17 @@ class Sequence:
         """The number of each block, GONE where the window has passed."""
         return [GONE] * self._first + [block.number for block in self._blocks[self._first :]]
 
-    def extend(self, tokens: Ids[int]) -> None:
-        """Give `tokens` places to be written to."""
+    def extend(self, tokens: Ids[int], drafts: int = 0) -> None:
+        """Give `tokens` places to be written to, and after them so many drafts."""
         pool = self._pool
         if len(self.tokens) % pool.positions:
-            last = self._blocks[-1]
+            at = len(self.tokens) // pool.positions
+            last = self._blocks[at]
             if last.ids is not None or last.users > 1:  # copy on write
-                self._blocks[-1] = pool.copy(last)
+                self._blocks[at] = pool.copy(last)
                 pool.drop(last)
         self.tokens.extend(tokens)
-        while len(self._blocks) * pool.positions < len(self.tokens):
+        while len(self._blocks) * pool.positions < len(self.tokens) + drafts:
             self._blocks.append(pool.allocate())
 
     def commit(self) -> None:
@@ -105,11 +106,16 @@ class Sequence:
         other = Sequence(self._pool, self._root)
         other.tokens = list(self.tokens)
         other.committed = self.committed
-        other._blocks = list(self._blocks)
+        other._blocks = self._blocks[: -(-len(self.tokens) // self._pool.positions)]
         other._first = self._first
-        for block in self._blocks[self._first :]:
+        for block in other._blocks[self._first :]:
             self._pool.take(block)
         return other
+
+    def save(self) -> None:
+        """Have what is written kept on disk, where the pool keeps anything there."""
+        if self._root is not None:
+            self._pool.save(self._blocks, self.tokens[: self.committed], self._root)
 
     def free(self) -> None:
         """Let go of all blocks, the last one first: a beginning is of more use than an end."""

@@ -168,6 +168,12 @@ void KVCache::release(int block) {
     }
 }
 
+uint8_t* KVCache::data(int block) const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    check(block);
+    return blocks_[static_cast<size_t>(block)].memory.data();
+}
+
 bool KVCache::holds(int block) const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return block >= 0 && static_cast<size_t>(block) < blocks_.size() &&

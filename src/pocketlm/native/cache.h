@@ -39,6 +39,9 @@ class KVCache {
     void retain(int block);
     void release(int block);
 
+    // The block's memory, block_bytes() of it, which stays where it is while it has a reference.
+    uint8_t* data(int block) const;
+
     // Whether `block` has a reference.
     bool holds(int block) const;
 

@@ -29,6 +29,7 @@ using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::c
 using FloatRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Ints = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using FloatsOut = nb::ndarray<nb::numpy, float>;
+using BytesOut = nb::ndarray<nb::numpy, uint8_t, nb::ndim<1>>;
 
 std::vector<float> copied(const Floats& array) {
     return std::vector<float>(array.data(), array.data() + array.size());
@@ -130,6 +131,26 @@ void project(Executor& executor, int input, int output,
                      norm ? copied(*norm) : std::vector<float>(), gate, add);
 }
 
+// A view of a block, which keeps the block and its cache.
+BytesOut block_data(std::shared_ptr<KVCache> cache, int block) {
+    struct Hold {
+        Hold(std::shared_ptr<KVCache> from, int number) : cache(std::move(from)), block(number) {
+            cache->retain(block);
+        }
+        ~Hold() { cache->release(block); }
+        Hold(const Hold&) = delete;
+        Hold& operator=(const Hold&) = delete;
+
+        std::shared_ptr<KVCache> cache;
+        int block;
+    };
+    auto hold = std::make_unique<Hold>(std::move(cache), block);
+    Hold* held = hold.get();
+    nb::capsule owner(held, [](void* p) noexcept { delete static_cast<Hold*>(p); });
+    hold.release();
+    return BytesOut(held->cache->data(block), {held->cache->block_bytes()}, owner);
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
@@ -187,7 +208,8 @@ NB_MODULE(_native, module) {
         .def("allocate", &KVCache::allocate)
         .def("retain", &KVCache::retain, nb::arg("block"))
         .def("release", &KVCache::release, nb::arg("block"))
-        .def("copy", &KVCache::copy, nb::arg("block"));
+        .def("copy", &KVCache::copy, nb::arg("block"))
+        .def("data", &block_data, nb::arg("block"));
 
     nb::class_<Executor>(module, "Executor")
         .def(

