@@ -64,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     add("--pp", type=int, action="append", metavar="N", help="prompt tokens; repeatable")
     add("--tg", type=int, metavar="N", help="generated tokens")
     add("--depth", type=int, action="append", metavar="N", help="tokens before; repeatable")
-    add("--together", type=int, metavar="N", help="texts that generate together, at each depth")
+    add("--together", type=int, metavar="N", help="texts to generate together, at the least depth")
     add("--rounds", type=int, default=5, metavar="N", help="rounds that count, after a first one")
     add("--loads", type=int, default=3, metavar="N", help="loads in fresh processes; 0 for none")
     add("--cache-type", choices=CACHE_TYPES, action="append", default=[], help="rows; repeatable")
@@ -91,7 +91,7 @@ def _works(args: argparse.Namespace) -> list[Work]:
         depths = sorted(args.depth or [0])
         works += [Work(0, args.tg, depth) for depth in depths]
         if args.together:
-            works += [Work(0, args.tg, depth, args.together) for depth in depths]
+            works.append(Work(0, args.tg, depths[0], args.together))
     return works
 
 

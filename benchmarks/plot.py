@@ -21,7 +21,7 @@ BEGIN, END = "<!-- tables: benchmarks/plot.py -->", "<!-- end -->"
 #: Pixels across: where bars begin and end at most, where numbers end, and the whole.
 LEFT, RIGHT, OURS_AT, THEIRS_AT, WIDTH = 250, 680, 806, 884, 900
 #: Pixels down: a bar's line, and what heads a file's bars.
-LINE, HEAD = 22, 38
+LINE, HEAD = 22, 44
 MAIN, OTHER, INK, FAINT = "#2563a8", "#8fb3d9", "#1f2328", "#59636e"
 NOTE = (
     "ppN: a prompt of N tokens. tgN@D: N tokens generated after D others; tokens a second. "

@@ -7,7 +7,8 @@ First real prompts, greedy: work that repeats parts of the prompt or of itself, 
 (alone with --bounds) what no model is needed for: what a step costs by its rows; texts in which
 every draft is right, in which most are wrong, and in which there is nothing to draft. Each text is
 generated with and without drafts in turns, and must be the same. A rate is of tokens after the
-first, by the clock on the wall; ratios are of medians.
+first, by the clock on the wall; a ratio is the median of those of neighbouring turns, since the
+machine's speed changes while it is measured.
 """
 
 import platform
@@ -25,10 +26,12 @@ from pocketlm.api import Model, Stream
 from pocketlm.engine.sequence import Sequence
 from pocketlm.engine.speculation import Speculation
 
-NOTE = """The lighthouse stands on a low rock two miles from the harbour. It was built in 1871 from \
-grey stone that was brought by ship. Every evening the keeper climbed one hundred and forty steps \
-to light the lamp. In 1963 the lamp became electric, and the last keeper, Thomas Bell, moved to the \
-village. Today the tower is a small museum, open from May to September."""
+NOTE = (
+    "The lighthouse stands on a low rock two miles from the harbour. It was built in 1871 from "
+    "grey stone that was brought by ship. Every evening the keeper climbed one hundred and forty "
+    "steps to light the lamp. In 1963 the lamp became electric, and the last keeper, Thomas Bell, "
+    "moved to the village. Today the tower is a small museum, open from May to September."
+)
 LETTER = """From: Anna Fischer
 To: Peter Lang
 Date: 14 March 2024
@@ -38,7 +41,18 @@ Dear Peter,
 thank you for your order 48213 of three oak chairs at 120 euros each. They will be delivered on
 21 March 2024 to 12 Mill Lane, Oxford.
 """
-FRUIT = "apples, bananas, cherries, dates, elderberries, figs, grapes, honeydew melons, kiwis"
+CODE = """def total(items):
+    result = 0
+    for item in items:
+        result = result + item.price * item.count
+    return result
+
+
+def mean(items):
+    if not items:
+        return 0
+    return total(items) / len(items)
+"""
 
 COPIES = {
     "repeat a text": f"Repeat this text exactly:\n\n{NOTE}",
@@ -46,7 +60,8 @@ COPIES = {
     "extract fields": "Extract the sender, recipient, date, order number, and delivery address as "
     f"a list.\n\n{LETTER}",
     "count to 100": "Write the numbers from 1 to 100, separated by commas.",
-    "repeat a list": f"Write this list as bullet points: {FRUIT}.",
+    "rename in code": "Rename the function total to total_price in this Python code and print the "
+    f"whole code.\n\n{CODE}",
 }
 FREE = {
     "story": "Write a story about a dog that finds a treasure.",
@@ -58,7 +73,7 @@ FREE = {
 }
 
 
-#: Texts that need no trained model, by the sampling that makes them. A large bias leaves few tokens.
+#: Texts that need no trained model, by their sampling. A large bias leaves few tokens to choose.
 BOUNDS: dict[str, dict[str, object]] = {
     "every draft is right": {"logit_bias": {100: 1e4}},
     "most drafts are wrong": {"logit_bias": dict.fromkeys(range(100, 104), 1e4), "temperature": 9},
@@ -87,16 +102,16 @@ class Comparison:
     def _ratio(self, name: str, begin: Callable[[], Stream]) -> float:
         rates: dict[bool, list[float]] = {True: [], False: []}
         texts = set()
-        for turn in range(2 * self._rounds):
-            drafts = turn % 4 in (1, 2)  # without, with, with, without, …
-            self._model.engine.speculation = self._gate if drafts else None
-            rate, tokens = generate(begin())
-            rates[drafts].append(rate)
-            texts.add(tokens)
+        for turn in range(self._rounds):
+            for drafts in (True, False) if turn % 2 else (False, True):
+                self._model.engine.speculation = self._gate if drafts else None
+                rate, tokens = generate(begin())
+                rates[drafts].append(rate)
+                texts.add(tokens)
         assert len(texts) == 1, f"{name}: drafts changed the text"
-        without, with_drafts = median(rates[False]), median(rates[True])
-        ratio = with_drafts / without
         count = len(texts.pop())
+        without, with_drafts = median(rates[False]), median(rates[True])
+        ratio = median(a / b for a, b in zip(rates[True], rates[False], strict=True))
         print(f"  {name:22}{count:6}{without:10.1f}{with_drafts:10.1f}{ratio:8.2f}", flush=True)
         return ratio
 

@@ -80,15 +80,13 @@ class Worker:
     """The parent's end: the engine of a setting, loaded."""
 
     def __init__(self, setting: Setting, threads: int, works: Sequence[Work]) -> None:
-        self.name, self.peak_mib = setting.name, 0.0
+        self.name = setting.name
         self._child = _Child(setting, threads, {"works": [asdict(work) for work in works]})
         self.version: str = self._child.answer()["version"]
 
     def seconds(self, work: Work) -> float | None:
         """How long the work takes; None where the engine does not do such work."""
-        answer = self._child.ask(asdict(work))
-        self.peak_mib = answer["peak_mib"]
-        return answer["seconds"]
+        return self._child.ask(asdict(work))["seconds"]
 
     def close(self) -> None:
         """End the process."""
@@ -115,8 +113,7 @@ def _serve(job: dict[str, Any]) -> None:
     model = engine.Engine(path, threads, works, **options)
     print(json.dumps({"version": model.version}), flush=True)
     for line in sys.stdin:
-        seconds = model.seconds(Work(**json.loads(line)))
-        print(json.dumps({"seconds": seconds, "peak_mib": _peak_mib()}), flush=True)
+        print(json.dumps({"seconds": model.seconds(Work(**json.loads(line)))}), flush=True)
 
 
 def _peak_mib() -> float:

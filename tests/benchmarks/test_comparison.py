@@ -139,10 +139,13 @@ def test_the_plot_shows_the_latest_ratios() -> None:
     texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert "a&b.gguf" in texts
     assert "pp100, 2 threads" in texts
-    assert "200 to 100 tokens/s" in texts
-    bars = list(picture.iter("{http://www.w3.org/2000/svg}rect"))[1:]
-    assert len(bars) == 2  # eight texts together have no peer here
-    assert all(0 < float(bar.get("width", 0)) <= plot.RIGHT - plot.LEFT for bar in bars)
+    assert {"200", "100", "0.50 s", "2.00 s"} <= set(texts)
+    # Eight texts together have no peer here, and no bar.
+    lengths = [
+        float(bar.get("width", 0)) for bar in picture.iter("{http://www.w3.org/2000/svg}rect")
+    ]
+    assert lengths == pytest.approx([lengths[0], lengths[0], 2 * lengths[0]], abs=0.2)
+    assert max(lengths) <= plot.RIGHT - plot.LEFT
 
 
 def test_the_page_keeps_what_is_around_its_tables(tmp_path: Path, monkeypatch) -> None:
@@ -184,7 +187,6 @@ def test_our_engine_works_in_a_process_of_its_own(smollm2: Path) -> None:
         seconds = worker.seconds(work)
         assert seconds is not None
         assert seconds > 0
-    assert 94 < worker.peak_mib < 1000
     worker.close()
     # A model without a window is the same without it: there is nothing to report.
     worker = Worker(replace(setting, options={"window": False}), 1, works)

@@ -74,7 +74,7 @@ def bench(
     from pocketlm.api import load
     from pocketlm.engine.bench import Bench
 
-    for count in threads or (None,):
+    for turn, count in enumerate(threads or (None,)):
         interrupted = False
         with Status() as status:
             measured = Bench(pp, tg, depth, repeat, status.show)
@@ -82,7 +82,8 @@ def bench(
                 measured.run(partial(load, path, threads=count, cache_type=cache_type.value))
             except KeyboardInterrupt:
                 interrupted = True
-        print(json_format.dumps(measured.as_json()) if json else _text(measured), flush=True)
+        text = json_format.dumps(measured.as_json()) if json else _text(measured)
+        print(text if json or not turn else f"\n{text}", flush=True)
         if interrupted:
             raise typer.Exit(130)
 
