@@ -46,7 +46,7 @@ def bench(
             " number in turn.",
         ),
     ] = None,
-    cache_type: options.CacheType = options.CacheKind.F16,
+    cache_type: options.CacheType = options.CacheKind.Q8,
     repeat: Annotated[
         int, typer.Option(metavar="N", help="Do everything N times; medians are shown.")
     ] = 3,
