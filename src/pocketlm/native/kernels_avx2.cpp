@@ -130,96 +130,113 @@ inline __m256 float_from_s8(const void* at) {
         _mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(at))));
 }
 
-// Rows 8 * half … of the panel.
-template <Type type, int size>
-inline void multiply_half_panel(const Panel& panel, const Tile& tile, int half, float* out) {
+// The panel's rows from 8 * first on, 8 for each of `halves`.
+template <Type type, int size, int halves>
+inline void multiply_halves(const Panel& panel, const Tile& tile, int first, float* out) {
     constexpr Layout layout = layout_of(type);
     const __m256 zero = _mm256_set1_ps(-static_cast<float>(layout.zero));
-    __m256 sums[size];
-    for (int token = 0; token < size; ++token) {
-        sums[token] = _mm256_setzero_ps();
+    __m256 sums[halves][size];
+    for (int i = 0; i < halves; ++i) {
+        for (int token = 0; token < size; ++token) {
+            sums[i][token] = _mm256_setzero_ps();
+        }
     }
-    const uint8_t* quants = panel.quants + 32 * half;
+    const uint8_t* quants = panel.quants;
     const uint8_t* scales = panel.scales;
     const int8_t* values = tile.values;
-    __m256 super_scale = _mm256_setzero_ps();
-    __m256 super_minimum = _mm256_setzero_ps();
+    __m256 super_scales[halves] = {};
+    __m256 super_minima[halves] = {};
     for (int group = 0; group < panel.groups; ++group) {
-        if (half == 0) {
+        if (first == 0) {
             prefetch<type>(quants, scales);
         }
-        __m256i words[8];
-        unpack<layout.bits>(quants, words);
-        quants += quant_bytes(layout);
         if constexpr (super_bytes(layout) > 0) {
             if (group % super_groups == 0) {
                 const uint8_t* super =
                     panel.supers + static_cast<size_t>(group / super_groups) * super_bytes(layout);
-                super_scale = load_half(super + 16 * half);
-                if constexpr (layout.scales == Scales::super_minimum) {
-                    super_minimum =
-                        _mm256_sub_ps(_mm256_setzero_ps(), load_half(super + 32 + 16 * half));
+                for (int i = 0; i < halves; ++i) {
+                    super_scales[i] = load_half(super + 16 * (first + i));
+                    if constexpr (layout.scales == Scales::super_minimum) {
+                        super_minima[i] = _mm256_sub_ps(_mm256_setzero_ps(),
+                                                        load_half(super + 32 + 16 * (first + i)));
+                    }
                 }
             }
         }
         const float* activation_scales = tile.scales + group * size;
         const float* activation_sums = tile.sums + group * size;
-        if constexpr (layout.scales == Scales::super_halves) {
-            const __m256 low_scale = _mm256_mul_ps(super_scale, float_from_s8(scales + 8 * half));
-            const __m256 high_scale =
-                _mm256_mul_ps(super_scale, float_from_s8(scales + 16 + 8 * half));
-            const __m256 low_minimum = _mm256_mul_ps(zero, low_scale);
-            const __m256 high_minimum = _mm256_mul_ps(zero, high_scale);
-            const float* activation_low = tile.low_sums + group * size;
-            for (int token = 0; token < size; ++token) {
-                const int8_t* row = values + token * group_columns;
-                const __m256 scaled = _mm256_fmadd_ps(
-                    dot<layout.bits, 0, 4>(words, row), low_scale,
-                    _mm256_mul_ps(dot<layout.bits, 4, 8>(words, row), high_scale));
-                __m256 sum = _mm256_fmadd_ps(scaled, _mm256_set1_ps(activation_scales[token]),
-                                             sums[token]);
-                sum = _mm256_fmadd_ps(low_minimum, _mm256_set1_ps(activation_low[token]), sum);
-                sums[token] = _mm256_fmadd_ps(
-                    high_minimum, _mm256_set1_ps(activation_sums[token] - activation_low[token]),
-                    sum);
-            }
-        } else {
-            __m256 scale;
-            __m256 minimum;
-            if constexpr (layout.scales == Scales::super_minimum) {
-                scale = _mm256_mul_ps(super_scale, float_from_u8(scales + 8 * half));
-                minimum = _mm256_mul_ps(super_minimum, float_from_u8(scales + 16 + 8 * half));
-            } else {
-                scale = load_half(scales + 16 * half);
-                if constexpr (layout.scales == Scales::half_minimum) {
-                    minimum = load_half(scales + 32 + 16 * half);
-                } else {
-                    minimum = _mm256_mul_ps(zero, scale);
+#pragma GCC unroll 2
+        for (int i = 0; i < halves; ++i) {
+            const int half = first + i;
+            __m256i words[8];
+            unpack<layout.bits>(quants + 32 * half, words);
+            if constexpr (layout.scales == Scales::super_halves) {
+                const __m256 low_scale =
+                    _mm256_mul_ps(super_scales[i], float_from_s8(scales + 8 * half));
+                const __m256 high_scale =
+                    _mm256_mul_ps(super_scales[i], float_from_s8(scales + 16 + 8 * half));
+                const __m256 low_minimum = _mm256_mul_ps(zero, low_scale);
+                const __m256 high_minimum = _mm256_mul_ps(zero, high_scale);
+                const float* activation_low = tile.low_sums + group * size;
+                for (int token = 0; token < size; ++token) {
+                    const int8_t* row = values + token * group_columns;
+                    const __m256 scaled = _mm256_fmadd_ps(
+                        dot<layout.bits, 0, 4>(words, row), low_scale,
+                        _mm256_mul_ps(dot<layout.bits, 4, 8>(words, row), high_scale));
+                    __m256 sum = _mm256_fmadd_ps(
+                        scaled, _mm256_set1_ps(activation_scales[token]), sums[i][token]);
+                    sum = _mm256_fmadd_ps(low_minimum, _mm256_set1_ps(activation_low[token]), sum);
+                    sums[i][token] = _mm256_fmadd_ps(
+                        high_minimum,
+                        _mm256_set1_ps(activation_sums[token] - activation_low[token]), sum);
                 }
-            }
-            for (int token = 0; token < size; ++token) {
-                const __m256 scaled = _mm256_mul_ps(
-                    dot<layout.bits, 0, 8>(words, values + token * group_columns), scale);
-                sums[token] = _mm256_fmadd_ps(scaled, _mm256_set1_ps(activation_scales[token]),
-                                              sums[token]);
-                if constexpr (layout.bits != 8) {
-                    sums[token] = _mm256_fmadd_ps(
-                        minimum, _mm256_set1_ps(activation_sums[token]), sums[token]);
+            } else {
+                __m256 scale;
+                __m256 minimum;
+                if constexpr (layout.scales == Scales::super_minimum) {
+                    scale = _mm256_mul_ps(super_scales[i], float_from_u8(scales + 8 * half));
+                    minimum = _mm256_mul_ps(super_minima[i], float_from_u8(scales + 16 + 8 * half));
+                } else {
+                    scale = load_half(scales + 16 * half);
+                    if constexpr (layout.scales == Scales::half_minimum) {
+                        minimum = load_half(scales + 32 + 16 * half);
+                    } else {
+                        minimum = _mm256_mul_ps(zero, scale);
+                    }
+                }
+                for (int token = 0; token < size; ++token) {
+                    const __m256 scaled = _mm256_mul_ps(
+                        dot<layout.bits, 0, 8>(words, values + token * group_columns), scale);
+                    __m256 sum = _mm256_fmadd_ps(
+                        scaled, _mm256_set1_ps(activation_scales[token]), sums[i][token]);
+                    if constexpr (layout.bits != 8) {
+                        sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(activation_sums[token]), sum);
+                    }
+                    sums[i][token] = sum;
                 }
             }
         }
+        quants += quant_bytes(layout);
         scales += scale_bytes(layout);
         values += size * group_columns;
     }
-    for (int token = 0; token < size; ++token) {
-        _mm256_storeu_ps(out + token * panel_rows + 8 * half, sums[token]);
+    for (int i = 0; i < halves; ++i) {
+        for (int token = 0; token < size; ++token) {
+            _mm256_storeu_ps(out + token * panel_rows + 8 * (first + i), sums[i][token]);
+        }
     }
 }
 
+// Memory decides the speed of few tokens, and must not wait for a second pass over what is there; more
+// tokens' sums leave registers for half of the rows alone.
 template <Type type, int size>
 void multiply(const Panel& panel, const Tile& tile, float* out) {
-    multiply_half_panel<type, size>(panel, tile, 0, out);
-    multiply_half_panel<type, size>(panel, tile, 1, out);
+    if constexpr (size <= 2) {
+        multiply_halves<type, size, 2>(panel, tile, 0, out);
+    } else {
+        multiply_halves<type, size, 1>(panel, tile, 0, out);
+        multiply_halves<type, size, 1>(panel, tile, 1, out);
+    }
 }
 
 struct F32 {
