@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -15,7 +16,7 @@ namespace {
 
 constexpr size_t line = 64;
 constexpr size_t huge_page = size_t{2} << 20;
-constexpr size_t shared_bytes = 8 * huge_page;
+constexpr size_t shared_bytes = 64 * huge_page;
 
 size_t round_up(size_t bytes, size_t alignment) {
     const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
@@ -93,14 +94,10 @@ Part share_memory(size_t bytes) {
     static size_t used = 0;
 
     const size_t rounded = round_up(bytes, line);
-    if (rounded > shared_bytes / 4) {
-        auto whole = std::make_shared<Memory>(bytes);
-        return {whole, whole->data(), bytes};
-    }
     const std::lock_guard<std::mutex> lock(mutex);
     std::shared_ptr<Memory> whole = newest.lock();
-    if (whole == nullptr || used + rounded > whole->size()) {
-        whole = std::make_shared<Memory>(shared_bytes);
+    if (whole == nullptr || rounded > whole->size() - used) {
+        whole = std::make_shared<Memory>(round_up(std::max(rounded, shared_bytes), huge_page));
         newest = whole;
         used = 0;
     }

@@ -35,8 +35,8 @@ struct Part {
     size_t size = 0;
 };
 
-// `bytes` bytes, aligned to 64: small parts come from one allocation, so that they too are in huge
-// pages. Throws std::bad_alloc.
+// `bytes` bytes, aligned to 64, from an allocation that many parts share: one of its own for each would
+// end in up to 2 MiB of small pages. Throws std::bad_alloc.
 Part share_memory(size_t bytes);
 
 // Tell the system that the whole pages of a read-only file mapping will not be needed again.
