@@ -307,6 +307,21 @@ def test_no_more_bytes_than_allowed_least_recently_used_first(llama):
     assert llama(limit=2 * block)[1] == 64
 
 
+def test_room_is_made_before_it_is_used(llama, monkeypatch):
+    llama()
+    limit = total(llama.home)
+    write, sizes = prefixes._write, []
+
+    def watched(*arguments):
+        write(*arguments)
+        sizes.append(total(llama.home))
+
+    monkeypatch.setattr(prefixes, "_write", watched)
+    llama(checkpoints.tokens(110, seed=2), limit=limit)
+    assert len(sizes) == 3
+    assert max(sizes) <= limit
+
+
 def test_what_is_used_stays(llama):
     llama()
     limit = 2 * total(llama.home)
@@ -544,7 +559,8 @@ class Restarts(RuleBasedStateMachine):
     )
     def spoil(self, which, other, damage):
         files = sorted(self.home.glob("*/*.kv"))
-        path, data = files[which % len(files)], files[other % len(files)].read_bytes()
+        path = files[which % len(files)]
+        data = files[other % len(files)].read_bytes()[: path.stat().st_size]  # the bound holds
         path.unlink()
         if damage != "gone":
             path.write_bytes({"empty": b"", "other": data, "changed": data[:-1] + b"?"}[damage])
