@@ -94,6 +94,21 @@ class Blocks(RuleBasedStateMachine):
         run(self.pool, sequence, tokens, key)
 
     @precondition(lambda self: self.live)
+    @rule(data=st.data(), token=st.integers(0, 1), draft=TOKENS)
+    def draft(self, data, token, draft):
+        """A step with drafts, of which the first ones stay."""
+        sequence, key = data.draw(st.sampled_from(self.live))
+        start, right = len(sequence), data.draw(st.integers(0, len(draft)))
+        sequence.extend([token], len(draft))
+        ids = [*sequence.tokens, *draft]
+        for position in range(start, len(ids)):
+            number = sequence.table[position // SIZE]
+            self.pool.cache.contents[number][position % SIZE] = (key, tuple(ids[: position + 1]))
+        sequence.commit()
+        sequence.extend(draft[:right])
+        sequence.commit()
+
+    @precondition(lambda self: self.live)
     @rule(data=st.data(), tokens=TOKENS)
     def fail(self, data, tokens):
         """A step that did not come to its end is taken back."""

@@ -24,17 +24,19 @@ MOST_ROWS = 16
 CHANCES = (0.0, 0.1, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
 #: What a step of n rows costs, beside one of one row, until it is measured.
 COSTS = tuple(1 + 0.15 * (rows - 1) for rows in range(MOST_ROWS + 1))
-#: What a new observation weighs.
+#: What a new observation weighs; of costs, the first ones more than later ones.
 CHANCE_RATE = 1 / 12
-COST_RATE = 1 / 4
+FIRST_COST_RATE, COST_RATE = 1 / 4, 1 / 25
 #: Below this probability a guess is not worth looking up.
 HOPELESS = 0.02
 #: A step that another program held up is not believed beyond this factor.
 SURPRISE = 2.0
 #: Expected gain below which nothing is drafted.
-MARGIN = 1.05
+MARGIN = 1.07
+#: After so many steps with drafts one is made without, to compare them with it.
+MOST_DRAFTED = 64
 #: Every so many steps the measured costs are left aside, so that wrong ones cannot last.
-RETRY = 512
+RETRY = 256
 
 
 class Drafter:
@@ -95,6 +97,8 @@ class Speculation:
     def __init__(self) -> None:
         """Begin without experience."""
         self._costs = list(COSTS)
+        self._seen: Counter[int] = Counter()
+        self._drafted = 0  # steps since the last one without drafts
         self._last: tuple[int, float] | None = None
         self._decisions = 0
 
@@ -113,12 +117,13 @@ class Speculation:
         ]
         guesses.sort(key=lambda guess: -guess[0])
         chosen, expected = 0, float(texts)
-        if texts < MOST_ROWS:
+        if texts < MOST_ROWS and self._drafted < MOST_DRAFTED:
             best = MARGIN * expected / costs[texts]
             for count, (probability, _) in enumerate(guesses[: MOST_ROWS - texts], 1):
                 expected += probability
                 if expected > best * costs[texts + count]:
                     chosen, best = count, expected / costs[texts + count]
+        self._drafted = self._drafted + 1 if chosen else 0
         counts = Counter(text for _, text in guesses[:chosen])
         return [draft[: counts[text]] for text, (draft, _) in enumerate(proposals)]
 
@@ -133,7 +138,10 @@ class Speculation:
         if before is None or self._last is None or before[0] == rows:
             return
         surprise = seconds / before[1] / (self._costs[rows] / self._costs[before[0]])
-        correction = min(max(surprise, 1 / SURPRISE), SURPRISE) ** COST_RATE
+        fewest = min(self._seen[rows], self._seen[before[0]])
+        rate = max(COST_RATE, FIRST_COST_RATE / (1 + FIRST_COST_RATE * fewest))
+        self._seen.update((rows, before[0]))
+        correction = min(max(surprise, 1 / SURPRISE), SURPRISE) ** rate
         self._correct(rows, correction)
         self._correct(before[0], 1 / correction)
 
@@ -142,5 +150,7 @@ class Speculation:
 
         One row costs 1, whatever it takes.
         """
+        if rows == 1:
+            return
         for other in range(2, MOST_ROWS + 1):
             self._costs[other] *= factor ** (0.5 ** abs(other - rows))
