@@ -57,11 +57,18 @@ struct Result {
     std::vector<size_t> shape_;
 };
 
+// Preparing takes a while: other Python threads go on.
+Matrix prepare(const std::string& type, int rows, int columns, const Bytes& data, ThreadPool& pool,
+               bool release) {
+    const nb::gil_scoped_release unlocked;
+    return Matrix(type_named(type), rows, columns, data.data(), data.size(), pool, release);
+}
+
 // A matrix and the pool whose kernels its rows are multiplied with.
 struct PreparedMatrix : Matrix {
     PreparedMatrix(const std::string& type, int rows, int columns, const Bytes& data,
                    std::shared_ptr<ThreadPool> threads, bool release)
-        : Matrix(type_named(type), rows, columns, data.data(), data.size(), *threads, release),
+        : Matrix(prepare(type, rows, columns, data, *threads, release)),
           pool(std::move(threads)) {
         if (!is_prepared(this->type())) {
             mapping = data;
