@@ -27,12 +27,12 @@ COSTS = tuple(1 + 0.15 * (rows - 1) for rows in range(MOST_ROWS + 1))
 #: What a new observation weighs; of costs, the first ones more than later ones.
 CHANCE_RATE = 1 / 12
 FIRST_COST_RATE, COST_RATE = 1 / 4, 1 / 25
-#: Below this probability a guess is not worth looking up.
-HOPELESS = 0.02
 #: A step that another program held up is not believed beyond this factor.
 SURPRISE = 2.0
 #: Expected gain below which nothing is drafted.
 MARGIN = 1.07
+#: A guess below this probability gains less than that; the first is looked up still, to learn.
+HOPELESS = MARGIN - 1
 #: After so many steps with drafts one is made without, to compare them with it.
 MOST_DRAFTED = 64
 #: Every so many steps the measured costs are left aside, so that wrong ones cannot last.
@@ -69,7 +69,7 @@ class Drafter:
         tail = list(tokens[-LONGEST:])
         place, length = find(tail, chances)
         probability = chances[length]
-        while length and len(draft) < most and probability > HOPELESS:
+        while length and len(draft) < most and (probability > HOPELESS or not draft):
             token = tokens[place] if place < end else draft[place - end]
             draft.append(token)
             lengths.append(length)
@@ -114,7 +114,11 @@ class Speculation:
             (probability, text)
             for text, (_, probabilities) in enumerate(proposals)
             for probability in probabilities
+            if probability > HOPELESS
         ]
+        if not guesses:
+            self._drafted = 0
+            return [[] for _ in proposals]
         guesses.sort(key=lambda guess: -guess[0])
         chosen, expected = 0, float(texts)
         if texts < MOST_ROWS and self._drafted < MOST_DRAFTED:
