@@ -70,6 +70,9 @@ struct Kernels {
 extern const Kernels portable_kernels;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const Kernels avx2_kernels;
+#if defined(POCKETLM_AVXVNNI)
+extern const Kernels avxvnni_kernels;
+#endif
 extern const Kernels avx512_kernels;
 #endif
 #if defined(__aarch64__)

@@ -111,9 +111,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
     __m512 super_scale = _mm512_setzero_ps();
     __m512 super_minimum = _mm512_setzero_ps();
     for (int group = 0; group < panel.groups; ++group) {
-        if constexpr (size <= 8) {
-            prefetch<type>(quants, scales);
-        }
+        prefetch<type>(quants, scales);
         __m512i words[8];
         unpack<layout.bits>(quants, words);
         quants += quant_bytes(layout);

@@ -82,6 +82,11 @@ std::vector<const Kernels*> available_kernels() {
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
         __builtin_cpu_supports("f16c")) {
         tables.push_back(&avx2_kernels);
+#if defined(POCKETLM_AVXVNNI)
+        if (__builtin_cpu_supports("avxvnni")) {
+            tables.push_back(&avxvnni_kernels);
+        }
+#endif
     }
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&

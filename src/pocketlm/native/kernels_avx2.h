@@ -1,0 +1,550 @@
+// Kernels for vectors of 256 bits with AVX2, FMA and F16C, but for the instructions that multiply
+// quants: those are of the file that includes this one, which says how with `dot`.
+//
+// A vector holds 8 rows of a panel, four columns each. Only C headers and intrinsics here: see half.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include "cache_kernels.h"
+#include "half.h"
+#include "kernels.h"
+
+namespace pocketlm {
+namespace {
+
+inline __m256i load(const void* at) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(at));
+}
+
+inline __m128i load_128(const void* at) {
+    return _mm_loadu_si128(static_cast<const __m128i*>(at));
+}
+
+inline __m256 load_half(const void* at) { return _mm256_cvtph_ps(load_128(at)); }
+
+inline void store_half(uint16_t* at, __m256 values) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(at),
+                     _mm256_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+inline float add_lanes(__m256 values) {
+    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps(values, 1));
+    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+    return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+}
+
+inline float largest_lane(__m256 values) {
+    __m128 largest = _mm_max_ps(_mm256_castps256_ps128(values), _mm256_extractf128_ps(values, 1));
+    largest = _mm_max_ps(largest, _mm_movehl_ps(largest, largest));
+    return _mm_cvtss_f32(_mm_max_ss(largest, _mm_movehdup_ps(largest)));
+}
+
+// Eight of a panel's rows: words[0…3] are their columns 0…15, four each, words[4…7] 16…31. `group`
+// points at the first of the eight rows.
+template <int bits>
+inline void unpack(const uint8_t* group, __m256i words[8]) {
+    if constexpr (bits == 8) {
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = load(group + 64 * chunk);
+        }
+        return;
+    }
+    const __m256i low = _mm256_set1_epi8(15);
+    for (int chunk = 0; chunk < 4; ++chunk) {
+        const __m256i nibbles = load(group + 64 * chunk);
+        words[chunk] = _mm256_and_si256(nibbles, low);
+        words[4 + chunk] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 4), low);
+    }
+    if constexpr (bits == 5) {
+        const __m256i fifth = load(group + 256);
+        const __m256i sixteen = _mm256_set1_epi8(16);
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            const __m256i bit = _mm256_set1_epi8(static_cast<char>(1 << chunk));
+            const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(fifth, bit), bit);
+            words[chunk] = _mm256_or_si256(words[chunk], _mm256_and_si256(set, sixteen));
+        }
+    }
+    if constexpr (bits == 6) {
+        const __m256i upper = _mm256_set1_epi8(0x30);
+        for (int half = 0; half < 2; ++half) {
+            const __m256i high = load(group + 256 + 64 * half);
+            __m256i* out = words + 4 * half;
+            out[0] = _mm256_or_si256(out[0], _mm256_and_si256(_mm256_slli_epi16(high, 4), upper));
+            out[1] = _mm256_or_si256(out[1], _mm256_and_si256(_mm256_slli_epi16(high, 2), upper));
+            out[2] = _mm256_or_si256(out[2], _mm256_and_si256(high, upper));
+            out[3] = _mm256_or_si256(out[3], _mm256_and_si256(_mm256_srli_epi16(high, 2), upper));
+        }
+    }
+}
+
+inline __m256i broadcast(const int8_t* at) {
+    int32_t word;
+    __builtin_memcpy(&word, at, sizeof word);
+    return _mm256_set1_epi32(word);
+}
+
+// Sums over the chunks first … last - 1: each row's four quants times the four activations. Quants of 8
+// bits are signed, others unsigned.
+template <int bits, int first, int last>
+inline __m256 dot(const __m256i words[8], const int8_t* values);
+
+// As Kernels::multiply_adds.
+long long multiply_adds(int repetitions);
+
+// A few tokens leave the processor waiting for weights: its own guesses of what is read next end at
+// every page, and cost an eighth of the bandwidth.
+template <Type type>
+inline void prefetch(const uint8_t* quants, const uint8_t* scales) {
+    constexpr Layout layout = layout_of(type);
+    constexpr size_t ahead = 2048;
+    for (size_t line = 0; line < quant_bytes(layout); line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(quants + ahead + line), _MM_HINT_T0);
+    }
+    _mm_prefetch(reinterpret_cast<const char*>(scales + ahead / 8), _MM_HINT_T0);
+}
+
+inline __m256 float_from_u8(const uint8_t* at) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at))));
+}
+
+inline __m256 float_from_s8(const void* at) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(at))));
+}
+
+// The panel's rows from 8 * first on, 8 for each of `halves`.
+template <Type type, int size, int halves>
+inline void multiply_halves(const Panel& panel, const Tile& tile, int first, float* out) {
+    constexpr Layout layout = layout_of(type);
+    const __m256 zero = _mm256_set1_ps(-static_cast<float>(layout.zero));
+    __m256 sums[halves][size];
+    for (int i = 0; i < halves; ++i) {
+        for (int token = 0; token < size; ++token) {
+            sums[i][token] = _mm256_setzero_ps();
+        }
+    }
+    const uint8_t* quants = panel.quants;
+    const uint8_t* scales = panel.scales;
+    const int8_t* values = tile.values;
+    __m256 super_scales[halves] = {};
+    __m256 super_minima[halves] = {};
+    for (int group = 0; group < panel.groups; ++group) {
+        if (first == 0) {
+            prefetch<type>(quants, scales);
+        }
+        if constexpr (super_bytes(layout) > 0) {
+            if (group % super_groups == 0) {
+                const uint8_t* super =
+                    panel.supers + static_cast<size_t>(group / super_groups) * super_bytes(layout);
+                for (int i = 0; i < halves; ++i) {
+                    super_scales[i] = load_half(super + 16 * (first + i));
+                    if constexpr (layout.scales == Scales::super_minimum) {
+                        super_minima[i] = _mm256_sub_ps(_mm256_setzero_ps(),
+                                                        load_half(super + 32 + 16 * (first + i)));
+                    }
+                }
+            }
+        }
+        const float* activation_scales = tile.scales + group * size;
+        const float* activation_sums = tile.sums + group * size;
+#pragma GCC unroll 2
+        for (int i = 0; i < halves; ++i) {
+            const int half = first + i;
+            __m256i words[8];
+            unpack<layout.bits>(quants + 32 * half, words);
+            if constexpr (layout.scales == Scales::super_halves) {
+                const __m256 low_scale =
+                    _mm256_mul_ps(super_scales[i], float_from_s8(scales + 8 * half));
+                const __m256 high_scale =
+                    _mm256_mul_ps(super_scales[i], float_from_s8(scales + 16 + 8 * half));
+                const __m256 low_minimum = _mm256_mul_ps(zero, low_scale);
+                const __m256 high_minimum = _mm256_mul_ps(zero, high_scale);
+                const float* activation_low = tile.low_sums + group * size;
+                for (int token = 0; token < size; ++token) {
+                    const int8_t* row = values + token * group_columns;
+                    const __m256 scaled = _mm256_fmadd_ps(
+                        dot<layout.bits, 0, 4>(words, row), low_scale,
+                        _mm256_mul_ps(dot<layout.bits, 4, 8>(words, row), high_scale));
+                    __m256 sum = _mm256_fmadd_ps(
+                        scaled, _mm256_set1_ps(activation_scales[token]), sums[i][token]);
+                    sum = _mm256_fmadd_ps(low_minimum, _mm256_set1_ps(activation_low[token]), sum);
+                    sums[i][token] = _mm256_fmadd_ps(
+                        high_minimum,
+                        _mm256_set1_ps(activation_sums[token] - activation_low[token]), sum);
+                }
+            } else {
+                __m256 scale;
+                __m256 minimum;
+                if constexpr (layout.scales == Scales::super_minimum) {
+                    scale = _mm256_mul_ps(super_scales[i], float_from_u8(scales + 8 * half));
+                    minimum = _mm256_mul_ps(super_minima[i], float_from_u8(scales + 16 + 8 * half));
+                } else {
+                    scale = load_half(scales + 16 * half);
+                    if constexpr (layout.scales == Scales::half_minimum) {
+                        minimum = load_half(scales + 32 + 16 * half);
+                    } else {
+                        minimum = _mm256_mul_ps(zero, scale);
+                    }
+                }
+                for (int token = 0; token < size; ++token) {
+                    const __m256 scaled = _mm256_mul_ps(
+                        dot<layout.bits, 0, 8>(words, values + token * group_columns), scale);
+                    __m256 sum = _mm256_fmadd_ps(
+                        scaled, _mm256_set1_ps(activation_scales[token]), sums[i][token]);
+                    if constexpr (layout.bits != 8) {
+                        sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(activation_sums[token]), sum);
+                    }
+                    sums[i][token] = sum;
+                }
+            }
+        }
+        quants += quant_bytes(layout);
+        scales += scale_bytes(layout);
+        values += size * group_columns;
+    }
+    for (int i = 0; i < halves; ++i) {
+        for (int token = 0; token < size; ++token) {
+            _mm256_storeu_ps(out + token * panel_rows + 8 * (first + i), sums[i][token]);
+        }
+    }
+}
+
+// Memory decides the speed of few tokens, and must not wait for a second pass over what is there; more
+// tokens' sums leave registers for half of the rows alone.
+template <Type type, int size>
+void multiply(const Panel& panel, const Tile& tile, float* out) {
+    if constexpr (size <= 2) {
+        multiply_halves<type, size, 2>(panel, tile, 0, out);
+    } else {
+        multiply_halves<type, size, 1>(panel, tile, 0, out);
+        multiply_halves<type, size, 1>(panel, tile, 1, out);
+    }
+}
+
+struct F32 {
+    static constexpr int bytes = 4;
+    static __m256 read(const uint8_t* at) {
+        return _mm256_loadu_ps(reinterpret_cast<const float*>(at));
+    }
+    static float read_one(const uint8_t* at) {
+        float value;
+        std::memcpy(&value, at, sizeof value);
+        return value;
+    }
+};
+
+struct F16 {
+    static constexpr int bytes = 2;
+    static __m256 read(const uint8_t* at) { return load_half(at); }
+    static float read_one(const uint8_t* at) {
+        uint16_t half;
+        std::memcpy(&half, at, sizeof half);
+        return float_from_f16(half);
+    }
+};
+
+struct BF16 {
+    static constexpr int bytes = 2;
+    static __m256 read(const uint8_t* at) {
+        return _mm256_castsi256_ps(
+            _mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(at)), 16));
+    }
+    static float read_one(const uint8_t* at) {
+        uint16_t half;
+        std::memcpy(&half, at, sizeof half);
+        return float_from_bf16(half);
+    }
+};
+
+template <typename Element, int rows, int tokens>
+inline void multiply_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
+                           float* out) {
+    __m256 sums[rows][tokens];
+    for (int row = 0; row < rows; ++row) {
+        for (int token = 0; token < tokens; ++token) {
+            sums[row][token] = _mm256_setzero_ps();
+        }
+    }
+    const size_t pitch = static_cast<size_t>(columns);
+    int column = 0;
+    for (; column + 8 <= columns; column += 8) {
+        __m256 input[tokens];
+        for (int token = 0; token < tokens; ++token) {
+            input[token] =
+                _mm256_loadu_ps(inputs + static_cast<size_t>(token) * pitch + column);
+        }
+        for (int row = 0; row < rows; ++row) {
+            const __m256 weight = Element::read(weights + static_cast<size_t>(row) * stride +
+                                                column * Element::bytes);
+            for (int token = 0; token < tokens; ++token) {
+                sums[row][token] = _mm256_fmadd_ps(weight, input[token], sums[row][token]);
+            }
+        }
+    }
+    for (int row = 0; row < rows; ++row) {
+        for (int token = 0; token < tokens; ++token) {
+            float sum = add_lanes(sums[row][token]);
+            for (int rest = column; rest < columns; ++rest) {
+                sum += Element::read_one(weights + static_cast<size_t>(row) * stride +
+                                         rest * Element::bytes) *
+                       inputs[static_cast<size_t>(token) * pitch + static_cast<size_t>(rest)];
+            }
+            out[token * panel_rows + row] = sum;
+        }
+    }
+}
+
+template <typename Element, int rows>
+inline void multiply_row_block(const uint8_t* weights, size_t stride, int columns,
+                               const float* inputs, int count, float* out) {
+    const size_t pitch = static_cast<size_t>(columns);
+    int token = 0;
+    for (; token + 2 <= count; token += 2) {
+        multiply_block<Element, rows, 2>(weights, stride, columns,
+                                         inputs + static_cast<size_t>(token) * pitch,
+                                         out + token * panel_rows);
+    }
+    for (; token < count; ++token) {
+        multiply_block<Element, rows, 1>(weights, stride, columns,
+                                         inputs + static_cast<size_t>(token) * pitch,
+                                         out + token * panel_rows);
+    }
+}
+
+template <typename Element>
+void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
+                   int count, float* out) {
+    const uint8_t* bytes = static_cast<const uint8_t*>(weights);
+    int row = 0;
+    for (; row + 4 <= rows; row += 4) {
+        multiply_row_block<Element, 4>(bytes + static_cast<size_t>(row) * stride, stride, columns,
+                                       inputs, count, out + row);
+    }
+    for (; row < rows; ++row) {
+        multiply_row_block<Element, 1>(bytes + static_cast<size_t>(row) * stride, stride, columns,
+                                       inputs, count, out + row);
+    }
+}
+
+inline __m256 absolute(__m256 values) {
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
+}
+
+inline int add_words(__m256i words) {
+    __m128i sum =
+        _mm_add_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+    return _mm_cvtsi128_si32(sum);
+}
+
+void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
+              float* sums, float* low_sums) {
+    for (int group = 0; group < columns / group_columns; ++group) {
+        __m256 in[4];
+        __m256 largest = _mm256_setzero_ps();
+        for (int i = 0; i < 4; ++i) {
+            in[i] = _mm256_loadu_ps(input + group * group_columns + 8 * i);
+            largest = _mm256_max_ps(largest, absolute(in[i]));
+        }
+        const float limit = largest_lane(largest);
+        const float scale = limit / 127.0f;
+        const __m256 inverse = _mm256_set1_ps(limit > vanishing ? 127.0f / limit : 0.0f);
+        __m256i quants[4];
+        for (int i = 0; i < 4; ++i) {
+            quants[i] = _mm256_cvtps_epi32(_mm256_mul_ps(in[i], inverse));
+        }
+        const float low_sum =
+            static_cast<float>(add_words(_mm256_add_epi32(quants[0], quants[1])));
+        const float high_sum =
+            static_cast<float>(add_words(_mm256_add_epi32(quants[2], quants[3])));
+        // Packing works within 128-bit lanes: the permutation puts the words back in order.
+        const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(quants[0], quants[1]),
+                                                  _mm256_packs_epi32(quants[2], quants[3]));
+        const __m256i ordered =
+            _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        const int at = group * size + index;
+        _mm256_storeu_si256(
+            reinterpret_cast<__m256i*>(values + static_cast<size_t>(at) * group_columns), ordered);
+        scales[at] = scale;
+        sums[at] = scale * (low_sum + high_sum);
+        low_sums[at] = scale * low_sum;
+    }
+}
+
+void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
+    __m256 squares = _mm256_setzero_ps();
+    int i = 0;
+    for (; i + 8 <= count; i += 8) {
+        const __m256 values = _mm256_loadu_ps(input + i);
+        squares = _mm256_fmadd_ps(values, values, squares);
+    }
+    float sum = add_lanes(squares);
+    for (; i < count; ++i) {
+        sum += input[i] * input[i];
+    }
+    const float factor = 1.0f / __builtin_sqrtf(sum / static_cast<float>(count) + epsilon);
+    for (i = 0; i + 8 <= count; i += 8) {
+        _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(input + i),
+                                                              _mm256_set1_ps(factor)),
+                                                _mm256_loadu_ps(weight + i)));
+    }
+    for (; i < count; ++i) {
+        out[i] = input[i] * factor * weight[i];
+    }
+}
+
+// e^x by 2^n * e^r, |r| <= ln(2) / 2, with a polynomial of degree 6 (relative error below 2e-7); zero
+// where a normal float cannot hold it.
+inline __m256 exponential(__m256 x) {
+    const __m256 normal = _mm256_cmp_ps(x, _mm256_set1_ps(-87.0f), _CMP_GE_OQ);
+    x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-87.0f)), _mm256_set1_ps(88.0f));
+    const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504088896341f)),
+                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), r);
+    __m256 p = _mm256_set1_ps(1.0f / 720.0f);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 120.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 24.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 6.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+    const __m256i exponent =
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return _mm256_and_ps(normal, _mm256_mul_ps(p, _mm256_castsi256_ps(exponent)));
+}
+
+inline __m256 silu_times(__m256 x, __m256 y) {
+    const __m256 minus = _mm256_sub_ps(_mm256_setzero_ps(), x);
+    const __m256 divisor = _mm256_add_ps(_mm256_set1_ps(1.0f), exponential(minus));
+    return _mm256_mul_ps(_mm256_div_ps(x, divisor), y);
+}
+
+// The last, ragged vector goes by way of a buffer, so that every number is computed alike.
+struct Ragged {
+    alignas(32) float numbers[8] = {};
+    Ragged(const float* from, int count) {
+        for (int i = 0; i < count; ++i) {
+            numbers[i] = from[i];
+        }
+    }
+    __m256 vector() const { return _mm256_load_ps(numbers); }
+};
+
+inline void store_some(float* at, __m256 values, int count) {
+    alignas(32) float numbers[8];
+    _mm256_store_ps(numbers, values);
+    for (int i = 0; i < count; ++i) {
+        at[i] = numbers[i];
+    }
+}
+
+void gate(const float* gates, const float* up, int count, float* out) {
+    int i = 0;
+    for (; i + 8 <= count; i += 8) {
+        _mm256_storeu_ps(out + i,
+                         silu_times(_mm256_loadu_ps(gates + i), _mm256_loadu_ps(up + i)));
+    }
+    if (i < count) {
+        store_some(out + i,
+                   silu_times(Ragged(gates + i, count - i).vector(),
+                              Ragged(up + i, count - i).vector()),
+                   count - i);
+    }
+}
+
+// Sixteen floats, for the cache's kernels.
+struct Sixteen {
+    static constexpr int rows = 4;
+    static constexpr int together = 1;
+    __m256 low;
+    __m256 high;
+
+    static Sixteen all(float number) { return {_mm256_set1_ps(number), _mm256_set1_ps(number)}; }
+    static Sixteen load(const float* at) { return {_mm256_loadu_ps(at), _mm256_loadu_ps(at + 8)}; }
+    static Sixteen halves(const uint8_t* at) { return {load_half(at), load_half(at + 16)}; }
+    static Sixteen signed_bytes(__m128i numbers) {
+        return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(numbers)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(numbers, 8)))};
+    }
+    static Sixteen bytes(const uint8_t* at) { return signed_bytes(load_128(at)); }
+    static Sixteen nibbles(const uint8_t* at, bool high) {
+        const __m128i shifted = _mm_srl_epi16(load_128(at), _mm_cvtsi32_si128(high ? 4 : 0));
+        const __m128i numbers = _mm_and_si128(shifted, _mm_set1_epi8(15));
+        return signed_bytes(_mm_sub_epi8(numbers, _mm_set1_epi8(8)));
+    }
+    void store(float* at) const {
+        _mm256_storeu_ps(at, low);
+        _mm256_storeu_ps(at + 8, high);
+    }
+    Sixteen operator*(Sixteen other) const {
+        return {_mm256_mul_ps(low, other.low), _mm256_mul_ps(high, other.high)};
+    }
+    Sixteen times(Sixteen other, Sixteen plus) const {
+        return {_mm256_fmadd_ps(low, other.low, plus.low),
+                _mm256_fmadd_ps(high, other.high, plus.high)};
+    }
+};
+
+float exponentials(float* values, int count, float maximum) {
+    const __m256 shift = _mm256_set1_ps(maximum);
+    float sum = 0.0f;
+    __m256 sums = _mm256_setzero_ps();
+    int i = 0;
+    for (; i + 8 <= count; i += 8) {
+        const __m256 result = exponential(_mm256_sub_ps(_mm256_loadu_ps(values + i), shift));
+        _mm256_storeu_ps(values + i, result);
+        sums = _mm256_add_ps(sums, result);
+    }
+    if (i < count) {
+        const __m256 rest = Ragged(values + i, count - i).vector();
+        store_some(values + i, exponential(_mm256_sub_ps(rest, shift)), count - i);
+        for (; i < count; ++i) {
+            sum += values[i];
+        }
+    }
+    return add_lanes(sums) + sum;
+}
+
+void half_from_float(const float* input, int count, uint16_t* out) {
+    int i = 0;
+    for (; i + 8 <= count; i += 8) {
+        store_half(out + i, _mm256_loadu_ps(input + i));
+    }
+    for (; i < count; ++i) {
+        out[i] = f16_from_float(input[i]);
+    }
+}
+
+#define POCKETLM_TILES(type) \
+    { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
+
+constexpr Kernels table(const char* name) {
+    return {
+        name,
+        4,
+        {{}, {}, {},
+         POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
+         POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
+         POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K)},
+        {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+        quantise,
+        normalise,
+        gate,
+        {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
+         match_keys<Sixteen, CacheType::Q4>},
+        {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
+         blend_values<Sixteen, CacheType::Q4>},
+        exponentials,
+        half_from_float,
+        multiply_adds,
+    };
+}
+
+#undef POCKETLM_TILES
+
+}  // namespace
+}  // namespace pocketlm
