@@ -43,6 +43,9 @@ CONFIGURATIONS: dict[str, Callable[[], Any]] = {
     "phi3 with a window": lambda: transformers.Phi3Config(
         **_SIZES, hidden_size=96, sliding_window=WINDOW
     ),
+    "phi3 with heads of 32": lambda: transformers.Phi3Config(
+        **_SIZES, hidden_size=128, num_key_value_heads=2, sliding_window=WINDOW
+    ),
     "phi3 with longrope": lambda: transformers.Phi3Config(
         **_SIZES,
         hidden_size=96,
