@@ -365,7 +365,7 @@ TEST(every_form_of_attention_matches_plain_loops) {
     options.rotary_half = 0;
     check_model(options);
     // More heads to a key than are attended together.
-    options.heads = 18;
+    options.heads = 26;
     check_model(options);
 }
 

@@ -16,6 +16,23 @@ void prefetch(const uint8_t* data, size_t bytes) {
     }
 }
 
+// Eight at a time: a compiler may not reorder comparisons of floats by itself.
+float largest_of(const float* numbers, int count) {
+    constexpr int lanes = 8;
+    float largest[lanes];
+    std::fill_n(largest, lanes, numbers[0]);
+    int i = 0;
+    for (; i + lanes <= count; i += lanes) {
+        for (int lane = 0; lane < lanes; ++lane) {
+            largest[lane] = numbers[i + lane] > largest[lane] ? numbers[i + lane] : largest[lane];
+        }
+    }
+    for (; i < count; ++i) {
+        largest[0] = std::max(largest[0], numbers[i]);
+    }
+    return *std::max_element(largest, largest + lanes);
+}
+
 }  // namespace
 
 void Softmaxes::clear() const {
@@ -127,7 +144,7 @@ void Attention::attend_block(int block, const Softmaxes& out) const {
             std::fill_n(row, used, 0.0f);
             continue;
         }
-        const float largest = *std::max_element(row + begin, row + end);
+        const float largest = largest_of(row + begin, end - begin);
         if (largest > out.maxima()[i]) {
             const float correction = std::exp(out.maxima()[i] - largest);
             out.maxima()[i] = largest;

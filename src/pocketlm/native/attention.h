@@ -14,7 +14,7 @@
 namespace pocketlm {
 
 // The most query rows that are attended together.
-constexpr int attention_rows = 16;
+constexpr int attention_rows = 24;
 
 constexpr int stretch_positions = 256;
 
