@@ -232,7 +232,7 @@ def _limit() -> int:
 
 
 def _folder(home: Path, model: Path) -> Path:
-    return home / blake2b(os.fsencode(model.resolve()), digest_size=16).hexdigest()
+    return home / blake2b(os.fsencode(os.path.abspath(model)), digest_size=16).hexdigest()
 
 
 def _make_private(folder: Path) -> None:
