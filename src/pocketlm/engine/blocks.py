@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Ids
 
     from pocketlm._native import KVCache
-    from pocketlm.engine.prefixes import PrefixCache
+    from pocketlm.engine.prefixes import Place, PrefixCache
 
 GONE = -1
 
@@ -210,20 +210,22 @@ class BlockPool:
             wanted = [i for i in seen if chain[i].number == GONE]
             if not wanted:
                 return count
-            blocks: list[Block] = []
-            with suppress(Error):  # no memory: so much and no more
-                while len(blocks) < len(wanted):
-                    blocks.append(self.allocate())
-            failed.update(wanted[len(blocks) :])
-            numbers = [block.number for block in blocks]
-            sound = prefixes.read([places[i] for i in wanted[: len(blocks)]], numbers)
-            for i, block, good in zip(wanted, blocks, sound, strict=False):
-                if good:
+            for i in wanted:
+                block = self._read(prefixes, places[i])
+                if block is None:
+                    failed.add(i)
+                else:
                     ids = tokens[i * size : (i + 1) * size]
                     chain[i] = self.seal(block, chain[i - 1] if i else root, ids)
-                else:
-                    self.drop(block)
-                    failed.add(i)
+
+    def _read(self, prefixes: PrefixCache, place: Place) -> Block | None:
+        """A new block with what is kept at `place`, if that is sound and there is memory for it."""
+        with suppress(Error):
+            block = self.allocate()
+            if prefixes.read(place, block.number):
+                return block
+            self.drop(block)
+        return None
 
     def _absent(self, parent: Block, tokens: Ids[int]) -> Block:
         """A sealed block without memory, for later ones to come after."""

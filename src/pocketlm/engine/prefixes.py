@@ -23,7 +23,6 @@ from array import array
 from collections import deque
 from collections.abc import Iterator
 from collections.abc import Sequence as Ids
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 LEAST = 256
 #: Bytes of all files, of all models, unless POCKETLM_PREFIX_CACHE says otherwise.
 LIMIT = 2 * 10**9
-
-#: Threads that read: the time goes into copying to memory that is touched for the first time.
-READERS = 2
 
 _MAGIC = b"PLMKV\0\0\1"  # the last byte is the version
 _NAME = re.compile(r"[0-9a-f]{32}\.kv|tmp.*\.kv")
@@ -147,13 +143,17 @@ class PrefixCache:
             places.append(Place(path, owner, ids[:end]))
         return places
 
-    def read(self, places: Ids[Place], blocks: Ids[int]) -> list[bool]:
-        """Fill native blocks; False for those without a sound file, of which then none is left."""
-        try:
-            with ThreadPoolExecutor(READERS) as readers:
-                return list(readers.map(self._read, places, blocks))
-        except RuntimeError:  # no more threads: nor is this the time to need any
-            return [False] * len(places)
+    def read(self, place: Place, block: int) -> bool:
+        """Fill a native block; False where there is no sound file, and then none is left."""
+        with (
+            suppress(OSError),
+            open(place.path, "rb", buffering=0, opener=_open_plain) as file,
+        ):
+            if self._filled(file.fileno(), place, self._cache.data(block).data):
+                return True
+        with suppress(OSError):
+            os.unlink(place.path)
+        return False
 
     def save(self, tokens: Ids[int], key: bytes, blocks: Ids[int]) -> None:
         """Keep the native `blocks` of the beginning of `tokens`; -1 stands for one that is gone.
@@ -179,17 +179,6 @@ class PrefixCache:
         """Wait until what was to be saved is."""
         for thread in self._saving:
             thread.join()
-
-    def _read(self, place: Place, block: int) -> bool:
-        with (
-            suppress(OSError),
-            open(place.path, "rb", buffering=0, opener=_open_plain) as file,
-        ):
-            if self._filled(file.fileno(), place, self._cache.data(block).data):
-                return True
-        with suppress(OSError):
-            os.unlink(place.path)
-        return False
 
     def _filled(self, file: int, place: Place, data: memoryview) -> bool:
         expected = place.head
@@ -243,7 +232,7 @@ def _limit() -> int:
 
 
 def _folder(home: Path, model: Path) -> Path:
-    return home / blake2b(os.fsencode(model.resolve()), digest_size=16).hexdigest()
+    return home / blake2b(os.fsencode(os.path.abspath(model)), digest_size=16).hexdigest()
 
 
 def _make_private(folder: Path) -> None:
