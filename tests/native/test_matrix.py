@@ -1,5 +1,6 @@
 """Matrix products of every stored type, in every instruction set, against float64."""
 
+import sys
 from pathlib import Path
 
 import gguf
@@ -125,3 +126,22 @@ def test_released_pages_of_a_mapping_are_read_again(tmp_path: Path) -> None:
     expected = dequantised("Q4_0", data)
     for index in (0, 255, 511):
         np.testing.assert_allclose(matrix.row(index), expected[index], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory there is")
+def test_a_matrix_gives_its_memory_back_though_others_stay() -> None:
+    """All lie in few allocations: each must go by itself."""
+
+    def resident_mib() -> float:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0]) / 1024
+
+    pool = _native.ThreadPool(1)
+    rows, columns = 4096, 8192
+    data = np.zeros(rows * columns // 32 * 34, dtype=np.uint8)
+    matrices = [_native.Matrix("Q8_0", n, columns, data[: n * 8704], pool) for n in (16, rows, 16)]
+    before = resident_mib()
+    del matrices[1]
+    assert before - resident_mib() > 30
+    x = np.ones((1, columns), dtype=np.float32)
+    assert not any(matrix.multiply(x).any() for matrix in matrices)

@@ -202,7 +202,7 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
     if (is_prepared(type)) {
         stride_ = panel_bytes(layout_of(type), columns);
         prepared_ = share_memory(stride_ * static_cast<size_t>(panels()));
-        bytes_ = prepared_.size;
+        bytes_ = prepared_.size();
     } else {
         stride_ = row_bytes;
         stored_ = data;
@@ -224,7 +224,7 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
                     good &= format(type_).prepare(
                         data + static_cast<size_t>(panel * panel_rows) * row_bytes, row_bytes,
                         rows_in(panel), columns_,
-                        prepared_.data + static_cast<size_t>(panel) * stride_);
+                        prepared_.data() + static_cast<size_t>(panel) * stride_);
                 }
             } else {
                 good = floats_finite(type_, begin, size);
@@ -244,7 +244,7 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
 
 Panel Matrix::panel(int index) const {
     const Layout layout = layout_of(type_);
-    const uint8_t* begin = prepared_.data + static_cast<size_t>(index) * stride_;
+    const uint8_t* begin = prepared_.data() + static_cast<size_t>(index) * stride_;
     const uint8_t* scales = begin + groups_of(columns_) * quant_bytes(layout);
     return {begin, scales, scales + groups_of(columns_) * scale_bytes(layout),
             columns_ / group_columns};

@@ -38,7 +38,7 @@ class Matrix {
     }
     size_t bytes() const { return bytes_; }
     // All of the form that kernels read.
-    const uint8_t* data() const { return is_prepared(type_) ? prepared_.data : stored_; }
+    const uint8_t* data() const { return is_prepared(type_) ? prepared_.data() : stored_; }
 
     // Prepared types only.
     Panel panel(int index) const;

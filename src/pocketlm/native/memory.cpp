@@ -88,6 +88,27 @@ Memory& Memory::operator=(Memory&& other) noexcept {
     return *this;
 }
 
+Part::Part(std::shared_ptr<Memory> whole, uint8_t* data, size_t size)
+    : whole_(std::move(whole)), data_(data), size_(size) {}
+
+Part::~Part() {
+    if (whole_ != nullptr && whole_.use_count() > 1) {
+        release_pages(data_, size_);
+    }
+}
+
+Part::Part(Part&& other) noexcept
+    : whole_(std::move(other.whole_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+Part& Part::operator=(Part&& other) noexcept {
+    std::swap(whole_, other.whole_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+}
+
 Part share_memory(size_t bytes) {
     static std::mutex mutex;
     static std::weak_ptr<Memory> newest;
