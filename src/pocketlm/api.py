@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -115,16 +114,14 @@ class Model:
         self.checkpoint = checkpoint
         self.program = build(checkpoint.config, checkpoint.tensors)
         self.context = _context(context, self.program.context)
-        with ThreadPoolExecutor(1) as beside:
-            tokenizer = beside.submit(checkpoint.tokenizer)
-            runtime = Runtime(
-                self.program,
-                checkpoint.tensors,
-                threads=threads,
-                cache_type=cache_type,
-                quantize=quantize,
-            )
-        self.tokenizer = tokenizer.result()
+        self.tokenizer = checkpoint.tokenizer()
+        runtime = Runtime(
+            self.program,
+            checkpoint.tensors,
+            threads=threads,
+            cache_type=cache_type,
+            quantize=quantize,
+        )
         padding = range(self.tokenizer.vocab_size, self.program.vocab_size)
         banned = {id for id in self.tokenizer.unused if id < self.program.vocab_size}
         kept = None

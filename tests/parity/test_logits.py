@@ -102,7 +102,7 @@ def test_sequences_in_one_step_are_as_alone(case: Case) -> None:
 
 
 #: Root mean square error of logits by the cache's type, relative to their spread.
-LOSSES = {"q8": 0.03, "f16/q8": 0.03, "q8/q4": 0.2, "q4": 0.4}
+LOSSES = {"q8": 0.03, "f16/q8": 0.03, "q8/q4": 0.3, "q4": 0.6}
 
 
 @pytest.mark.parametrize("cache_type", LOSSES)

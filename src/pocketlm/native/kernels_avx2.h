@@ -95,13 +95,11 @@ long long multiply_adds(int repetitions);
 // A few tokens leave the processor waiting for weights: its own guesses of what is read next end at
 // every page, and cost an eighth of the bandwidth.
 template <Type type>
-inline void prefetch(const uint8_t* quants, const uint8_t* scales) {
-    constexpr Layout layout = layout_of(type);
-    constexpr size_t ahead = 2048;
-    for (size_t line = 0; line < quant_bytes(layout); line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(quants + ahead + line), _MM_HINT_T0);
+inline void prefetch(const uint8_t* at) {
+    constexpr size_t ahead = 4096;
+    for (size_t line = 0; line < group_bytes(layout_of(type)); line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(at + ahead + line), _MM_HINT_T0);
     }
-    _mm_prefetch(reinterpret_cast<const char*>(scales + ahead / 8), _MM_HINT_T0);
 }
 
 inline __m256 float_from_u8(const uint8_t* at) {
@@ -125,19 +123,15 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
             sums[i][token] = _mm256_setzero_ps();
         }
     }
-    const uint8_t* quants = panel.quants;
-    const uint8_t* scales = panel.scales;
+    const uint8_t* at = panel.data;
     const int8_t* values = tile.values;
     __m256 super_scales[halves] = {};
     __m256 super_minima[halves] = {};
     for (int group = 0; group < panel.groups; ++group) {
-        if (first == 0) {
-            prefetch<type>(quants, scales);
-        }
         if constexpr (super_bytes(layout) > 0) {
             if (group % super_groups == 0) {
-                const uint8_t* super =
-                    panel.supers + static_cast<size_t>(group / super_groups) * super_bytes(layout);
+                const uint8_t* const super = at;
+                at += super_bytes(layout);
                 for (int i = 0; i < halves; ++i) {
                     super_scales[i] = load_half(super + 16 * (first + i));
                     if constexpr (layout.scales == Scales::super_minimum) {
@@ -147,13 +141,17 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
                 }
             }
         }
+        if (first == 0) {
+            prefetch<type>(at);
+        }
+        const uint8_t* const scales = at + quant_bytes(layout);
         const float* activation_scales = tile.scales + group * size;
         const float* activation_sums = tile.sums + group * size;
 #pragma GCC unroll 2
         for (int i = 0; i < halves; ++i) {
             const int half = first + i;
             __m256i words[8];
-            unpack<layout.bits>(quants + 32 * half, words);
+            unpack<layout.bits>(at + 32 * half, words);
             if constexpr (layout.scales == Scales::super_halves) {
                 const __m256 low_scale =
                     _mm256_mul_ps(super_scales[i], float_from_s8(scales + 8 * half));
@@ -200,8 +198,7 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
                 }
             }
         }
-        quants += quant_bytes(layout);
-        scales += scale_bytes(layout);
+        at += group_bytes(layout);
         values += size * group_columns;
     }
     for (int i = 0; i < halves; ++i) {

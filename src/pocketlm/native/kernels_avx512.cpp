@@ -85,13 +85,11 @@ inline __m512 dot(const __m512i words[8], const int8_t* values) {
 // A few tokens leave the processor waiting for weights: its own guesses of what is read next end at
 // every page, and cost an eighth of the bandwidth.
 template <Type type>
-inline void prefetch(const uint8_t* quants, const uint8_t* scales) {
-    constexpr Layout layout = layout_of(type);
-    constexpr size_t ahead = 2048;
-    for (size_t line = 0; line < quant_bytes(layout); line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(quants + ahead + line), _MM_HINT_T0);
+inline void prefetch(const uint8_t* at) {
+    constexpr size_t ahead = 4096;
+    for (size_t line = 0; line < group_bytes(layout_of(type)); line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(at + ahead + line), _MM_HINT_T0);
     }
-    _mm_prefetch(reinterpret_cast<const char*>(scales + ahead / 8), _MM_HINT_T0);
 }
 
 // An int8 quant becomes unsigned by adding 128.
@@ -105,26 +103,24 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
     for (int token = 0; token < size; ++token) {
         sums[token] = _mm512_setzero_ps();
     }
-    const uint8_t* quants = panel.quants;
-    const uint8_t* scales = panel.scales;
+    const uint8_t* at = panel.data;
     const int8_t* values = tile.values;
     __m512 super_scale = _mm512_setzero_ps();
     __m512 super_minimum = _mm512_setzero_ps();
     for (int group = 0; group < panel.groups; ++group) {
-        prefetch<type>(quants, scales);
-        __m512i words[8];
-        unpack<layout.bits>(quants, words);
-        quants += quant_bytes(layout);
         if constexpr (super_bytes(layout) > 0) {
             if (group % super_groups == 0) {
-                const uint8_t* super =
-                    panel.supers + static_cast<size_t>(group / super_groups) * super_bytes(layout);
-                super_scale = load_half(super);
+                super_scale = load_half(at);
                 if constexpr (layout.scales == Scales::super_minimum) {
-                    super_minimum = _mm512_sub_ps(_mm512_setzero_ps(), load_half(super + 32));
+                    super_minimum = _mm512_sub_ps(_mm512_setzero_ps(), load_half(at + 32));
                 }
+                at += super_bytes(layout);
             }
         }
+        prefetch<type>(at);
+        __m512i words[8];
+        unpack<layout.bits>(at, words);
+        const uint8_t* const scales = at + quant_bytes(layout);
         const __m128i* bytes = reinterpret_cast<const __m128i*>(scales);
         const float* activation_scales = tile.scales + group * size;
         const float* activation_sums = tile.sums + group * size;
@@ -179,7 +175,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                     _mm512_fmadd_ps(minimum, _mm512_set1_ps(activation_sums[token]), sum);
             }
         }
-        scales += scale_bytes(layout);
+        at += group_bytes(layout);
         values += size * group_columns;
     }
     for (int token = 0; token < size; ++token) {

@@ -102,10 +102,10 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         }
     }
     for (int group = 0; group < panel.groups; ++group) {
-        const uint8_t* quants = panel.quants + static_cast<size_t>(group) * quant_bytes(layout);
-        const uint8_t* scales = panel.scales + static_cast<size_t>(group) * scale_bytes(layout);
+        const uint8_t* quants = panel.data + group_at(layout, group);
+        const uint8_t* scales = quants + quant_bytes(layout);
         const uint8_t* super =
-            panel.supers + static_cast<size_t>(group / super_groups) * super_bytes(layout);
+            panel.data + super_at(layout, group);
         const int8_t* values = tile.values + group * size * group_columns;
         const float* activation_scales = tile.scales + group * size;
         const float* activation_sums = tile.sums + group * size;

@@ -15,7 +15,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         out[i] = 0.0f;
     }
     for (int group = 0; group < panel.groups; ++group) {
-        const uint8_t* group_quants = panel.quants + static_cast<size_t>(group) * quant_bytes(layout);
+        const uint8_t* group_quants = panel.data + group_at(layout, group);
         for (int row = 0; row < panel_rows; ++row) {
             int quants[group_columns];
             for (int column = 0; column < group_columns; ++column) {

@@ -12,8 +12,11 @@
 //            6 bits: as 4 bits, then 2 x 64 bytes: bits 2c, 2c+1 are the upper bits of column 4c+byte
 //                    (first 64) and 16+4c+byte (second 64)
 //            8 bits: 8 chunks of 64 bytes, signed
-//   scales   for each group, 16 rows of each number, see Scales
-//   supers   for each 8 groups (256 columns), 16 rows of each number
+//   scales   after each group's quants, 16 rows of each number, see Scales
+//   supers   before each 8 groups (256 columns), 16 rows of each number
+//
+// So a panel is read from its beginning to its end: two streams, scales apart from quants, had two
+// thirds of the bandwidth.
 //
 // All layouts mean weight = scale * quant + minimum.
 #pragma once
@@ -75,11 +78,26 @@ constexpr size_t super_bytes(Layout layout) {
 
 // 16 rows of a prepared matrix.
 struct Panel {
-    const uint8_t* quants;
-    const uint8_t* scales;
-    const uint8_t* supers;
+    const uint8_t* data;
     int groups;
 };
+
+// Bytes of a group's quants and scales.
+constexpr size_t group_bytes(Layout layout) { return quant_bytes(layout) + scale_bytes(layout); }
+
+// Where the super numbers of a group lie in its panel, and where the group.
+constexpr size_t super_at(Layout layout, int group) {
+    const size_t before = static_cast<size_t>(group / super_groups);
+    return before * (super_bytes(layout) + super_groups * group_bytes(layout));
+}
+
+constexpr size_t group_at(Layout layout, int group) {
+    if (super_bytes(layout) == 0) {
+        return static_cast<size_t>(group) * group_bytes(layout);
+    }
+    return super_at(layout, group) + super_bytes(layout) +
+           static_cast<size_t>(group % super_groups) * group_bytes(layout);
+}
 
 // The cache is made of blocks of 32 positions. Within one, each layer and head has a side of keys,
 // [head_dim][32 positions], so that a query meets 32 keys without sums across a vector, and a side of

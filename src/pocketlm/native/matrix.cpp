@@ -84,8 +84,6 @@ bool prepare_panel(const uint8_t* data, size_t row_bytes, int rows, int columns,
     using Format = Block<type>;
     constexpr Layout layout = layout_of(type);
     constexpr int block_groups = Format::columns / group_columns;
-    uint8_t* const scales = out + groups_of(columns) * quant_bytes(layout);
-    uint8_t* const supers = scales + groups_of(columns) * scale_bytes(layout);
     if (rows < panel_rows) {
         std::memset(out, 0, panel_bytes(layout, columns));
     }
@@ -98,13 +96,12 @@ bool prepare_panel(const uint8_t* data, size_t row_bytes, int rows, int columns,
                                static_cast<size_t>(block) * Format::bytes,
                            groups, &super);
             for (int i = 0; i < block_groups; ++i) {
-                const size_t at = static_cast<size_t>(block * block_groups + i);
-                store_quants<layout.bits>(groups[i].words, row, out + at * quant_bytes(layout));
-                finite &= store_scales<layout.scales>(groups[i], row,
-                                                      scales + at * scale_bytes(layout));
+                uint8_t* const at = out + group_at(layout, block * block_groups + i);
+                store_quants<layout.bits>(groups[i].words, row, at);
+                finite &= store_scales<layout.scales>(groups[i], row, at + quant_bytes(layout));
             }
             if constexpr (super_bytes(layout) > 0) {
-                uint8_t* at = supers + static_cast<size_t>(block) * super_bytes(layout);
+                uint8_t* at = out + super_at(layout, block * block_groups);
                 write_u16(at + 2 * row, super.scale);
                 finite &= finite_f16(super.scale);
                 if constexpr (super_bytes(layout) > 32) {
@@ -243,11 +240,7 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
 }
 
 Panel Matrix::panel(int index) const {
-    const Layout layout = layout_of(type_);
-    const uint8_t* begin = prepared_.data() + static_cast<size_t>(index) * stride_;
-    const uint8_t* scales = begin + groups_of(columns_) * quant_bytes(layout);
-    return {begin, scales, scales + groups_of(columns_) * scale_bytes(layout),
-            columns_ / group_columns};
+    return {prepared_.data() + static_cast<size_t>(index) * stride_, columns_ / group_columns};
 }
 
 const uint8_t* Matrix::stored_rows(int panel) const {
@@ -268,7 +261,7 @@ void Matrix::row(int index, float* out) const {
     const Panel from = panel(index / panel_rows);
     const int row = index % panel_rows;
     for (int group = 0; group < from.groups; ++group) {
-        const uint8_t* quants = from.quants + static_cast<size_t>(group) * quant_bytes(layout);
+        const uint8_t* quants = from.data + group_at(layout, group);
         for (int half = 0; half < 2; ++half) {
             const Affine affine = affine_at(layout, from, group, row, half);
             for (int column = 16 * half; column < 16 * half + 16; ++column) {

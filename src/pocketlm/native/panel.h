@@ -37,9 +37,9 @@ struct Affine {
 
 // The scale and minimum of a row's group, for the columns 0…15 (half 0) or 16…31 (half 1).
 static inline Affine affine_at(Layout layout, const Panel& panel, int group, int row, int half) {
-    const uint8_t* scales = panel.scales + static_cast<size_t>(group) * scale_bytes(layout);
+    const uint8_t* scales = panel.data + group_at(layout, group) + quant_bytes(layout);
     const uint8_t* super =
-        panel.supers + static_cast<size_t>(group / super_groups) * super_bytes(layout);
+        panel.data + super_at(layout, group);
     const float zero = static_cast<float>(layout.zero);
     switch (layout.scales) {
         case Scales::half: {
