@@ -5,6 +5,7 @@ that what one work left in the cache serves the next.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -51,7 +52,7 @@ class Place(Protocol):
         """Process the next token of all texts together, with logits for each."""
 
 
-class Places:
+class Places(ABC):
     """An engine that works in places: fills each once, and rewinds it after each work."""
 
     def __init__(self, works: Sequence[Work]) -> None:
@@ -62,9 +63,9 @@ class Places:
         self._places: dict[int, Place] = {}
         self._filled: dict[int, int] = {}
 
+    @abstractmethod
     def open(self, context: int, texts: int) -> Place:
         """An empty place for `texts` texts of `context` tokens."""
-        raise NotImplementedError
 
     def seconds(self, work: Work) -> float | None:
         """How long the work takes; None where this engine does not do such work."""

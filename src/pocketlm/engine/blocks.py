@@ -261,7 +261,7 @@ class BlockPool:
             except (RuntimeError, MemoryError):
                 raise Error(
                     f"no memory for another {self.cache.block_bytes:,} bytes of KV cache; use a "
-                    "shorter context, or the 8-bit cache (cache_type='q8')"
+                    "shorter context, or a smaller cache (cache_type='q4')"
                 ) from None
         self._total += 1
         return block

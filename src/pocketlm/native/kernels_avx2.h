@@ -92,8 +92,8 @@ inline __m256 dot(const __m256i words[8], const int8_t* values);
 // As Kernels::multiply_adds.
 long long multiply_adds(int repetitions);
 
-// A few tokens leave the processor waiting for weights: its own guesses of what is read next end at
-// every page, and cost an eighth of the bandwidth.
+// The processor's own guesses of what is read next end at every page, which costs an eighth of the
+// bandwidth.
 template <Type type>
 inline void prefetch(const uint8_t* at) {
     constexpr size_t ahead = 4096;
