@@ -43,3 +43,7 @@ class TemplateError(Error):
 
 class HistoryError(Error):
     """A conversation could not be found, read or kept."""
+
+
+class OutputError(Error):
+    """A file could not be written; or it is there already and was not to be replaced."""

@@ -70,11 +70,13 @@ class GGUF:
     """What a GGUF file holds.
 
     `metadata` values are int, float, bool, str, a NumPy array of numbers (a view of the file), a
-    `Texts`. `tensors` have the file's own names.
+    `Texts`. `raw` has the same keys, and the values as they lie in the file, type first, so that
+    they can be copied exactly. `tensors` have the file's own names.
     """
 
     version: int
     metadata: dict[str, Any]
+    raw: dict[str, memoryview]
     tensors: dict[str, Tensor]
 
 
@@ -144,15 +146,19 @@ def read_gguf(buffer: Buffer) -> GGUF:
     tensor_count = _entries(cursor, _LEAST_TENSOR_BYTES, "the number of tensors")
     metadata_count = _entries(cursor, _LEAST_METADATA_BYTES, "the number of metadata keys")
     metadata: dict[str, Any] = {}
+    raw: dict[str, memoryview] = {}
+    view = memoryview(buffer)
     for _ in range(metadata_count):
         key = cursor.text("a metadata key")
         what = f"metadata key {checked.shown(key)}"
         if key in metadata:
             raise ModelFileError(f"{what} is there twice")
+        start = cursor.position
         metadata[key] = _value(cursor, cursor.u32(what), what)
+        raw[key] = view[start : cursor.position]
 
     headers = [_TensorHeader.read(cursor) for _ in range(tensor_count)]
-    return GGUF(version, metadata, _tensors(cursor, headers, _alignment(metadata)))
+    return GGUF(version, metadata, raw, _tensors(cursor, headers, _alignment(metadata)))
 
 
 def _entries(cursor: Cursor, least_bytes: int, what: str) -> int:

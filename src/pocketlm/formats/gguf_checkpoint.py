@@ -4,7 +4,7 @@ It knows how parts belong together. The container is `gguf`'s, the meaning of ke
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,10 @@ _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.ASCII | re.DOTALL)
 
 
 class GGUFCheckpoint(Checkpoint):
-    """A GGUF checkpoint. One that holds a vocabulary alone has no tensors."""
+    """A GGUF checkpoint. One that holds a vocabulary alone has no tensors.
+
+    `raw_metadata` has the keys of `metadata`, their values byte for byte as `GGUF.raw` gives them.
+    """
 
     kind = "gguf"
 
@@ -31,6 +34,7 @@ class GGUFCheckpoint(Checkpoint):
         tensors = _joined(parts)
         self.path = path
         self.metadata = first.metadata
+        self.raw_metadata: Mapping[str, memoryview] = first.raw
         self.config = gguf_config.hub_config(first.metadata, tensors)
         self.generation_config = gguf_config.generation_config(self.config, first.metadata)
         self.tensors = Tensors(gguf_config.hub_tensors(self.config["model_type"], tensors))
@@ -48,6 +52,11 @@ class GGUFCheckpoint(Checkpoint):
                 parts.append(read_gguf(map_file(part)))
         with naming(path):
             return cls(path, parts)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        super().close()
+        self.raw_metadata = {}
 
     def tokenizer(self) -> "Tokenizer":
         """Build the tokenizer that the metadata describes."""

@@ -1,0 +1,87 @@
+"""Output that is whole or not there: written beside its place, renamed into it when it is done.
+
+It knows files, folders, disk space and interruption. It knows no format.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from pocketlm.errors import OutputError
+
+
+@contextlib.contextmanager
+def new_file(path: Path, size: int = 0) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends, and goes if it fails.
+
+    `size` bytes must be free on the disk. Raises OutputError where they are not, or where the file
+    cannot be written; a KeyboardInterrupt or any other exception leaves nothing behind either.
+    """
+    with writing(path):
+        _check_space(path, size)
+        beside = _beside(path)
+        try:
+            with beside.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, size: int = 0) -> Iterator[Path]:
+    """Make a folder that takes the place of `path` when the block ends, and goes if it fails.
+
+    As `new_file`; files are written into the folder that it gives. What was at `path` is removed
+    when the new folder is in its place.
+    """
+    with writing(path):
+        _check_space(path, size)
+        beside, before = _beside(path), _beside(path)
+        try:
+            beside.mkdir()
+            yield beside
+            if path.exists():
+                path.rename(before)
+            beside.rename(path)
+        finally:
+            if before.exists() and not path.exists():
+                before.rename(path)
+            for left in (beside, before):
+                if left.exists():
+                    shutil.rmtree(left)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError within into an OutputError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            with contextlib.suppress(OSError):
+                free = shutil.disk_usage(path.parent).free
+                raise OutputError(
+                    f"{path}: the disk is full: {path.parent} has {free:,} bytes left"
+                ) from None
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _beside(path: Path) -> Path:
+    """A name in the same folder that nobody has."""
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.part")
+
+
+def _check_space(path: Path, size: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise OutputError(
+            f"{path}: no space: {size:,} bytes are needed, {free:,} are free in {path.parent}"
+        )
