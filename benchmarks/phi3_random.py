@@ -1,14 +1,17 @@
-"""Write a full-size Phi-3-mini-4k with random weights, to measure speed and memory.
+"""Write a full-size Phi-3-mini with random weights, to measure speed and memory.
 
     python benchmarks/phi3_random.py --vocabulary ggml-vocab-phi-3.gguf phi3-random.gguf
 
-The real checkpoint's shape, metadata, tensor names and vocabulary, as llama.cpp's converter writes
+Of the two published ones it is the 4K model, or with `--context 131072` the 128K model: LongRoPE's
+two sets of factors (drawn, rising as the real ones do) and no window within the context. The real
+checkpoint's shape, metadata, tensor names and vocabulary, as llama.cpp's converter writes
 them; 4-bit files keep their head in Q6_K, as its quantiser does. What it says is noise, but it
 costs exactly what the real model costs, and its activations stay as large as a trained model's:
 weights have variance 1 / columns. Quantised blocks are drawn as they are, so nothing is quantised
 and a 2 GB file takes seconds.
 """
 
+import math
 import os
 import sys
 import time
@@ -20,7 +23,11 @@ import gguf
 import numpy as np
 import typer
 
-HIDDEN, INTERMEDIATE, VOCABULARY, LAYERS, HEADS, CONTEXT = 3072, 8192, 32064, 32, 32, 4096
+HIDDEN, INTERMEDIATE, VOCABULARY, LAYERS, HEADS = 3072, 8192, 32064, 32, 32
+#: Positions of the published models; beyond the first, LongRoPE stretches them.
+ORIGINAL, LONG = 4096, 131072
+#: The largest factor of each of LongRoPE's sets, about as in the published file.
+FACTORS = {"short": 2.8, "long": 65.0}
 
 Q = gguf.GGMLQuantizationType
 Blocks = np.ndarray
@@ -101,13 +108,21 @@ def tensors(type: str, layers: int) -> Iterator[tuple[str, Layout | None, int, i
 
 
 def write(
-    path: Path, vocabulary: Path, type: str = "q4_0", layers: int = LAYERS, seed: int = 0
+    path: Path,
+    vocabulary: Path,
+    type: str = "q4_0",
+    layers: int = LAYERS,
+    seed: int = 0,
+    context: int = ORIGINAL,
 ) -> None:
-    """Write the file beside `path`, then rename it into place."""
+    """Write the file beside `path`, then rename it into place. `context` is ORIGINAL or LONG."""
     random = np.random.default_rng(seed)
     part = path.with_name(path.name + ".part")
     writer = gguf.GGUFWriter(part, "phi3")
-    _metadata(writer, vocabulary, type, layers)
+    _metadata(writer, vocabulary, type, layers, context)
+    factors = {} if context == ORIGINAL else _factors(np.random.default_rng(seed))
+    for name, values in factors.items():
+        writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
     for name, layout, rows, columns in tensors(type, layers):
         if layout is None:
             writer.add_tensor_info(name, (rows,), np.dtype(np.float32), 4 * rows)
@@ -118,6 +133,8 @@ def write(
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    for values in factors.values():
+        writer.write_tensor_data(values)
     for _, layout, rows, columns in tensors(type, layers):
         if layout is None:
             writer.write_tensor_data(np.ones(rows, np.float32))
@@ -127,10 +144,24 @@ def write(
     os.replace(part, path)
 
 
-def _metadata(writer: gguf.GGUFWriter, vocabulary: Path, type: str, layers: int) -> None:
-    writer.add_name("Phi-3-mini-4k with random weights")
-    writer.add_context_length(CONTEXT)
-    writer.add_rope_scaling_orig_ctx_len(CONTEXT)
+def _factors(random: np.random.Generator) -> dict[str, np.ndarray]:
+    """LongRoPE's divisors of the frequencies, highest frequency first: float32 [48] each."""
+    pairs = HIDDEN // HEADS // 2
+    return {
+        f"rope_factors_{name}.weight": np.sort(random.uniform(1, most, pairs)).astype(np.float32)
+        for name, most in FACTORS.items()
+    }
+
+
+def _metadata(
+    writer: gguf.GGUFWriter, vocabulary: Path, type: str, layers: int, context: int
+) -> None:
+    writer.add_name(f"Phi-3-mini-{context // 1024}k with random weights")
+    writer.add_context_length(context)
+    writer.add_rope_scaling_orig_ctx_len(ORIGINAL)
+    if context != ORIGINAL:
+        stretch = math.log(context / ORIGINAL) / math.log(ORIGINAL)
+        writer.add_rope_scaling_attn_factors(math.sqrt(1 + stretch))
     writer.add_embedding_length(HIDDEN)
     writer.add_feed_forward_length(INTERMEDIATE)
     writer.add_block_count(layers)
@@ -139,7 +170,7 @@ def _metadata(writer: gguf.GGUFWriter, vocabulary: Path, type: str, layers: int)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(HIDDEN // HEADS)
     writer.add_rope_freq_base(10000.0)
-    writer.add_sliding_window(2047)
+    writer.add_sliding_window(2047 if context == ORIGINAL else 2 * context)
     writer.add_file_type(LAYOUTS[type].file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for name, field in gguf.GGUFReader(vocabulary).fields.items():
@@ -154,12 +185,15 @@ def main(
     type: Annotated[str, typer.Option(help="q4_0, q4_1, q4_k, q6_k or q8_0.")] = "q4_0",
     layers: Annotated[int, typer.Option(help="Fewer than 32 for a smaller file.")] = LAYERS,
     seed: int = 0,
+    context: Annotated[int, typer.Option(help="4096, or 131072 with LongRoPE.")] = ORIGINAL,
 ) -> None:
-    """Write Phi-3-mini-4k with random weights to PATH."""
+    """Write Phi-3-mini with random weights to PATH."""
     if type not in LAYOUTS:
         raise typer.BadParameter(f"{type} is none of {', '.join(LAYOUTS)}")
+    if context not in (ORIGINAL, LONG):
+        raise typer.BadParameter(f"the context is {ORIGINAL} or {LONG}, not {context}")
     start = time.perf_counter()
-    write(path, vocabulary, type, layers, seed)
+    write(path, vocabulary, type, layers, seed, context)
     size, seconds = path.stat().st_size, time.perf_counter() - start
     print(f"{path}: {size:,} bytes in {seconds:.1f} s", file=sys.stderr)
 
