@@ -143,7 +143,7 @@ def test_data_must_be_as_announced(tmp_path):
         [("a", b"1234")],
         [("a", b"1234"), ("b", b"1234"), ("c", b"")],
     ):
-        with pytest.raises(ValueError, match="tensor"):
+        with pytest.raises(ValueError, match=r"part|bytes|complete"):
             write_pieces(tmp_path / "x.gguf", tensors, pieces)
     assert list(tmp_path.iterdir()) == []
 

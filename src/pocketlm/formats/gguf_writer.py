@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from pocketlm.formats.gguf import DEFAULT_ALIGNMENT, MAGIC
-from pocketlm.formats.output import new_file
+from pocketlm.formats.output import Buffer, InOrder, new_file
 
 #: A value of metadata. An int becomes U32 (or, where it does not fit, I32, U64, I64), a float F32;
 #: a NumPy scalar or array keeps its own type. Bytes are a value as a file has it, its type before
@@ -32,7 +32,6 @@ Value = (
     | npt.NDArray[np.generic]
     | Sequence[str]
 )
-Buffer = bytes | bytearray | memoryview | npt.NDArray[np.generic]
 
 _VERSION = 3
 _ALIGNMENT_KEY = "general.alignment"
@@ -94,16 +93,16 @@ class GGUFWriter:
         header = _header(metadata, tensors, alignment)
         self._header = header + bytes(-len(header) % alignment)
         self.nbytes = len(self._header) + sum(_padded(t.nbytes, alignment) for t in tensors)
-        self._next = 0  # the tensor that is being written
-        self._left = tensors[0].nbytes if tensors else 0  # of it
-        self._file: BinaryIO | None = None
+        self._data: InOrder | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Open the file and write what comes before the tensors' data."""
         with ExitStack() as stack:
-            self._file = stack.enter_context(new_file(self._path, self.nbytes))
-            self._file.write(self._header)
+            file = stack.enter_context(new_file(self._path, self.nbytes))
+            file.write(self._header)
+            parts = [(tensor.name, tensor.nbytes) for tensor in self._tensors]
+            self._data = InOrder(file, parts, self._alignment)
             self._stack = stack.pop_all()
         return self
 
@@ -112,20 +111,8 @@ class GGUFWriter:
 
         A tensor's data may come in any number of pieces.
         """
-        assert self._file is not None
-        if self._next == len(self._tensors) or self._tensors[self._next].name != name:
-            raise ValueError(f"tensor {name!r} is not the next one")
-        view = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else memoryview(data)
-        if view.nbytes > self._left:
-            raise ValueError(f"tensor {name!r} has {view.nbytes - self._left} bytes too many")
-        self._file.write(view.cast("B"))
-        self._left -= view.nbytes
-        if self._left == 0:
-            size = self._tensors[self._next].nbytes
-            self._file.write(bytes(_padded(size, self._alignment) - size))
-            self._next += 1
-            if self._next < len(self._tensors):
-                self._left = self._tensors[self._next].nbytes
+        assert self._data is not None
+        self._data.write(name, data)
 
     def __exit__(
         self,
@@ -138,8 +125,8 @@ class GGUFWriter:
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            if self._next < len(self._tensors):
-                raise ValueError(f"tensor {self._tensors[self._next].name!r} is not complete")
+            assert self._data is not None
+            self._data.finish()
 
 
 def _padded(size: int, alignment: int) -> int:

@@ -8,11 +8,16 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+import numpy.typing as npt
+
 from pocketlm.errors import OutputError
+
+Buffer = bytes | bytearray | memoryview | npt.NDArray[np.generic]
 
 
 @contextlib.contextmanager
@@ -85,3 +90,43 @@ def _check_space(path: Path, size: int) -> None:
         raise OutputError(
             f"{path}: no space: {size:,} bytes are needed, {free:,} are free in {path.parent}"
         )
+
+
+class InOrder:
+    """The data of named parts on their way to a file, in the order that was announced.
+
+    Each part begins at a multiple of `alignment`. Raises ValueError for data that are not as
+    announced.
+    """
+
+    def __init__(
+        self, file: BinaryIO, parts: Sequence[tuple[str, int]], alignment: int = 1
+    ) -> None:
+        """Append to `file` the `parts`: names, and lengths in bytes."""
+        self._file = file
+        self._parts = iter(parts)
+        self._alignment = alignment
+        self._advance()
+
+    def write(self, name: str, data: Buffer) -> None:
+        """Append `data` to the part `name`; a part may come in any number of pieces."""
+        if name != self._name:
+            raise ValueError(f"{name!r} is not the next part")
+        view = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else memoryview(data)
+        if view.nbytes > self._left:
+            raise ValueError(f"{name!r} has {view.nbytes - self._left} bytes too many")
+        self._file.write(view.cast("B"))
+        self._left -= view.nbytes
+        if self._left == 0:
+            self._file.write(bytes(-self._size % self._alignment))
+            self._advance()
+
+    def finish(self) -> None:
+        """Raise ValueError where something is missing."""
+        if self._name is not None:
+            raise ValueError(f"{self._name!r} is not complete")
+
+    def _advance(self) -> None:
+        self._name: str | None
+        self._name, self._size = next(self._parts, (None, 0))
+        self._left = self._size
