@@ -55,6 +55,7 @@ class SafetensorsWriter:
         self._file: BinaryIO | None = None
         self._data: InOrder | None = None
         self._open: str | None = None
+        self._waiting = iter(self._shards)
 
     def __enter__(self) -> Self:
         """Write the index, if there is to be one."""
@@ -74,6 +75,8 @@ class SafetensorsWriter:
         shard = self._places[name]
         if shard != self._open:
             self._finish()
+            if shard != next(self._waiting):
+                raise ValueError(f"{name!r} is not the next part")
             self._begin(shard)
         assert self._data is not None
         self._data.write(name, data)
@@ -87,7 +90,7 @@ class SafetensorsWriter:
         """Close the last shard; raise ValueError if something is missing."""
         if error is None:
             self._finish()
-            if self._open != next(reversed(self._shards)):
+            if next(self._waiting, None) is not None:
                 raise ValueError("not all tensors were written")
         elif self._file is not None:
             self._file.close()
