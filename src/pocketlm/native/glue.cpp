@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "executor.h"
+#include "glue_quantise.h"
 #include "roofline.h"
 
 namespace nb = nanobind;
@@ -250,4 +251,6 @@ NB_MODULE(_native, module) {
         .def("pick", &Executor::pick, nb::arg("input"), nb::arg("output"))
         .def("run", &run, nb::arg("tokens").noconvert(), nb::arg("segments").noconvert(),
              nb::arg("picks").noconvert());
+
+    define_quantise(module);
 }

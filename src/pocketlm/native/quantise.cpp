@@ -1,0 +1,416 @@
+#include "quantise.h"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+#include "unpack.h"
+#include "writers.h"
+
+namespace pocketlm {
+namespace {
+
+// Rows that go through error feedback together, so that they share what is read of the factor.
+constexpr int feedback_rows = 8;
+// Columns after which errors reach the columns further on.
+constexpr int feedback_step = 32;
+
+template <typename Writer>
+int nearest(const Fit<Writer::columns / Writer::group>& fit, int column, float x) {
+    const int g = column / Writer::group;
+    return Writer::Levels::index((x - fit.minimum[g]) * fit.inverse[g]);
+}
+
+template <typename Writer>
+float value(const Fit<Writer::columns / Writer::group>& fit, int column, int quant) {
+    const int g = column / Writer::group;
+    return fit.scale[g] * Writer::Levels::level(quant) + fit.minimum[g];
+}
+
+bool finite(const float* numbers, int64_t count) {
+    bool all = true;
+    for (int64_t i = 0; i < count; ++i) {
+        all &= std::fabs(numbers[i]) <= std::numeric_limits<float>::max();
+    }
+    return all;
+}
+
+template <typename Writer>
+bool quantise_row(const float* row, const float* w, int64_t columns, uint8_t* out) {
+    if (!finite(row, columns)) {
+        return false;
+    }
+    uint8_t quants[Writer::columns];
+    for (int64_t at = 0; at < columns; at += Writer::columns, out += Writer::bytes) {
+        const auto fit = Writer::fit(row + at, w + at);
+        for (int i = 0; i < Writer::columns; ++i) {
+            quants[i] = static_cast<uint8_t>(nearest<Writer>(fit, i, row[at + i]));
+        }
+        Writer::pack(fit, quants, out);
+    }
+    return true;
+}
+
+// to -= e[0] * from[0] + … + e[3] * from[3], one after the other.
+void subtract(const float* e, const float* from, int64_t stride, int64_t count, float* __restrict to) {
+    const float* const first = from;
+    const float* const second = from + stride;
+    const float* const third = from + 2 * stride;
+    const float* const fourth = from + 3 * stride;
+    const float e0 = e[0];
+    const float e1 = e[1];
+    const float e2 = e[2];
+    const float e3 = e[3];
+    for (int64_t k = 0; k < count; ++k) {
+        to[k] = (((to[k] - e0 * first[k]) - e1 * second[k]) - e2 * third[k]) - e3 * fourth[k];
+    }
+}
+
+// At most feedback_rows rows. `errors` holds each column's weight until it is rounded, then its error.
+template <typename Writer>
+void feed_back(const float* weights, int rows, int64_t width, const float* w, const float* factor,
+               uint8_t* out, float* errors) {
+    const int64_t row_bytes = width / Writer::columns * Writer::bytes;
+    Fit<Writer::columns / Writer::group> fits[feedback_rows];
+    uint8_t quants[feedback_rows][Writer::columns];
+    std::copy(weights, weights + rows * width, errors);
+    for (int64_t first = 0; first < width; first += feedback_step) {
+        const int64_t block = first / Writer::columns;
+        const int within = static_cast<int>(first % Writer::columns);
+        const int64_t rest = first + feedback_step;
+        for (int row = 0; row < rows; ++row) {
+            float* const x = errors + row * width;
+            if (within == 0) {
+                fits[row] = Writer::fit(x + first, w + first);
+            }
+            for (int i = 0; i < feedback_step; ++i) {
+                const float* const line = factor + (first + i) * width;
+                const int quant = nearest<Writer>(fits[row], within + i, x[first + i]);
+                const float error =
+                    (x[first + i] - value<Writer>(fits[row], within + i, quant)) / line[first + i];
+                quants[row][within + i] = static_cast<uint8_t>(quant);
+                x[first + i] = error;
+                for (int64_t k = first + i + 1; k < rest; ++k) {
+                    x[k] -= error * line[k];
+                }
+            }
+            if (within + feedback_step == Writer::columns) {
+                Writer::pack(fits[row], quants[row], out + row * row_bytes + block * Writer::bytes);
+            }
+        }
+        for (int row = 0; row < rows; ++row) {
+            float* const x = errors + row * width;
+            for (int64_t i = first; i < rest; i += 4) {
+                subtract(x + i, factor + i * width + rest, width, width - rest, x + rest);
+            }
+        }
+    }
+}
+
+bool copy_floats(const float* row, const float*, int64_t columns, uint8_t* out) {
+    std::memcpy(out, row, static_cast<size_t>(columns) * sizeof(float));
+    return finite(row, columns);
+}
+
+bool round_to_f16(const float* row, const float*, int64_t columns, uint8_t* out) {
+    bool fits = true;
+    for (int64_t i = 0; i < columns; ++i) {
+        const uint16_t half = f16_from_float(row[i]);
+        fits &= (half & 0x7c00u) != 0x7c00u;
+        put_u16(out + 2 * i, half);
+    }
+    return fits;
+}
+
+bool round_to_bf16(const float* row, const float*, int64_t columns, uint8_t* out) {
+    bool fits = true;
+    for (int64_t i = 0; i < columns; ++i) {
+        const uint32_t bits = bits_from_float(row[i]);
+        const uint16_t half =
+            static_cast<uint16_t>((static_cast<uint64_t>(bits) + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+        fits &= (bits & 0x7f800000u) != 0x7f800000u && (half & 0x7f80u) != 0x7f80u;
+        put_u16(out + 2 * i, half);
+    }
+    return fits;
+}
+
+void read_f32(const uint8_t* row, int64_t columns, float* out) {
+    std::memcpy(out, row, static_cast<size_t>(columns) * sizeof(float));
+}
+
+void read_f16(const uint8_t* row, int64_t columns, float* out) {
+    for (int64_t i = 0; i < columns; ++i) {
+        out[i] = float_from_f16(read_u16(row + 2 * i));
+    }
+}
+
+void read_bf16(const uint8_t* row, int64_t columns, float* out) {
+    for (int64_t i = 0; i < columns; ++i) {
+        out[i] = float_from_bf16(read_u16(row + 2 * i));
+    }
+}
+
+// A group of 32 columns, one scale for each half.
+void read_group(const uint32_t words[8], Layout layout, const float scales[2], float minimum,
+                float* out) {
+    for (int i = 0; i < 32; ++i) {
+        const uint32_t byte = words[i / 4] >> (8 * (i % 4)) & 0xffu;
+        const int quant = layout.bits == 8 ? static_cast<int8_t>(byte) : static_cast<int>(byte);
+        out[i] = scales[i / 16] * static_cast<float>(quant - layout.zero) + minimum;
+    }
+}
+
+template <Type type>
+void read_blocks(const uint8_t* row, int64_t columns, float* out) {
+    using Format = Block<type>;
+    constexpr Layout layout = layout_of(type);
+    constexpr int groups_in = Format::columns / group_columns;
+    for (int64_t at = 0; at < columns; at += Format::columns, row += Format::bytes) {
+        Group groups[groups_in];
+        Super super{};
+        Format::unpack(row, groups, &super);
+        const float unit = float_from_f16(super.scale);
+        const float minimum_unit = float_from_f16(super.minimum);
+        for (int i = 0; i < groups_in; ++i) {
+            const Group& group = groups[i];
+            float scales[2];
+            float minimum = 0.0f;
+            if constexpr (layout.scales == Scales::super_halves) {
+                scales[0] = unit * static_cast<float>(static_cast<int8_t>(group.scale));
+                scales[1] = unit * static_cast<float>(static_cast<int8_t>(group.minimum));
+            } else if constexpr (layout.scales == Scales::super_minimum) {
+                scales[0] = scales[1] = unit * static_cast<float>(group.scale);
+                minimum = -(minimum_unit * static_cast<float>(group.minimum));
+            } else {
+                scales[0] = scales[1] = float_from_f16(group.scale);
+                if constexpr (layout.scales == Scales::half_minimum) {
+                    minimum = float_from_f16(group.minimum);
+                }
+            }
+            read_group(group.words, layout, scales, minimum, out + at + i * group_columns);
+        }
+    }
+}
+
+// `scale` times the table entries that 16 bytes of nibbles mean.
+void read_entries(const uint8_t* nibbles, float scale, float* out) {
+    for (int i = 0; i < 16; ++i) {
+        out[i] = scale * static_cast<float>(iq4_entries[nibbles[i] & 15]);
+        out[16 + i] = scale * static_cast<float>(iq4_entries[nibbles[i] >> 4]);
+    }
+}
+
+void read_iq4_nl(const uint8_t* row, int64_t columns, float* out) {
+    for (int64_t at = 0; at < columns; at += WriteIQ4_NL::columns, row += WriteIQ4_NL::bytes) {
+        read_entries(row + 2, float_from_f16(read_u16(row)), out + at);
+    }
+}
+
+void read_iq4_xs(const uint8_t* row, int64_t columns, float* out) {
+    for (int64_t at = 0; at < columns; at += WriteIQ4_XS::columns, row += WriteIQ4_XS::bytes) {
+        const float unit = float_from_f16(read_u16(row));
+        for (int g = 0; g < 8; ++g) {
+            const int code = (row[4 + g / 2] >> (4 * (g % 2)) & 15) |
+                             (read_u16(row + 2) >> (2 * g) & 3) << 4;
+            read_entries(row + 8 + 16 * g, unit * static_cast<float>(code - 32), out + at + 32 * g);
+        }
+    }
+}
+
+void read_q3_k(const uint8_t* row, int64_t columns, float* out) {
+    for (int64_t at = 0; at < columns; at += WriteQ3_K::columns, row += WriteQ3_K::bytes) {
+        const float unit = float_from_f16(read_u16(row + 108));
+        const uint8_t* const scales = row + 96;
+        for (int i = 0; i < 256; ++i) {
+            const int half = i / 16;
+            const int code = (scales[half % 8] >> (4 * (half / 8)) & 15) |
+                             (scales[8 + half % 4] >> (2 * (half / 4)) & 3) << 4;
+            const int low = row[32 + 32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4)) & 3;
+            const int third = row[i % 32] >> (i / 32) & 1;
+            out[at + i] = unit * static_cast<float>(code - 32) * static_cast<float>(low + 4 * third - 4);
+        }
+    }
+}
+
+struct Format {
+    const char* name;
+    int columns;
+    int bytes;
+    bool (*quantise)(const float* row, const float* w, int64_t columns, uint8_t* out);
+    void (*feed_back)(const float* weights, int rows, int64_t width, const float* w,
+                      const float* factor, uint8_t* out, float* errors);
+    void (*read)(const uint8_t* row, int64_t columns, float* out);
+};
+
+template <typename Writer>
+constexpr Format format(const char* name, decltype(Format::read) read) {
+    static_assert(Writer::columns % feedback_step == 0 && Writer::columns % Writer::group == 0);
+    return {name, Writer::columns, Writer::bytes, quantise_row<Writer>, feed_back<Writer>, read};
+}
+
+const Format formats[] = {
+    {"F32", 1, 4, copy_floats, nullptr, read_f32},
+    {"F16", 1, 2, round_to_f16, nullptr, read_f16},
+    {"BF16", 1, 2, round_to_bf16, nullptr, read_bf16},
+    format<WriteQ4_0>("Q4_0", read_blocks<Type::Q4_0>),
+    format<WriteQ4_1>("Q4_1", read_blocks<Type::Q4_1>),
+    format<WriteQ5_0>("Q5_0", read_blocks<Type::Q5_0>),
+    format<WriteQ8_0>("Q8_0", read_blocks<Type::Q8_0>),
+    format<WriteQ3_K>("Q3_K", read_q3_k),
+    format<WriteQ4_K>("Q4_K", read_blocks<Type::Q4_K>),
+    format<WriteQ5_K>("Q5_K", read_blocks<Type::Q5_K>),
+    format<WriteQ6_K>("Q6_K", read_blocks<Type::Q6_K>),
+    format<WriteIQ4_NL>("IQ4_NL", read_iq4_nl),
+    format<WriteIQ4_XS>("IQ4_XS", read_iq4_xs),
+};
+
+const Format& format_named(const std::string& name) {
+    for (const Format& format : formats) {
+        if (name == format.name) {
+            return format;
+        }
+    }
+    throw std::invalid_argument("no weights can be written as type " + name);
+}
+
+void check_shape(const Format& format, int64_t rows, int64_t columns) {
+    constexpr int64_t most = std::numeric_limits<int>::max();
+    if (rows < 1 || columns < 1 || rows > most || columns > most) {
+        throw std::invalid_argument("a shape of " + std::to_string(rows) + " x " +
+                                    std::to_string(columns) + " is out of range");
+    }
+    if (columns % format.columns != 0) {
+        throw std::invalid_argument(std::string(format.name) + " comes in blocks of " +
+                                    std::to_string(format.columns) + " columns, and " +
+                                    std::to_string(columns) + " is no multiple of that");
+    }
+}
+
+// The weights of each block's columns, their average 1 and none 0: fits need no other.
+std::vector<float> block_weights(const float* importance, int64_t columns, int64_t block) {
+    std::vector<float> w(static_cast<size_t>(columns), 1.0f);
+    if (importance == nullptr) {
+        return w;
+    }
+    for (int64_t i = 0; i < columns; ++i) {
+        if (!(importance[i] >= 0.0f) || !finite(importance + i, 1)) {
+            throw std::invalid_argument("the importance of column " + std::to_string(i) +
+                                        " is not a number from 0");
+        }
+    }
+    for (int64_t at = 0; at < columns; at += block) {
+        double total = 0.0;
+        for (int64_t i = at; i < at + block; ++i) {
+            total += static_cast<double>(importance[i]);
+        }
+        for (int64_t i = at; i < at + block && total > 0.0; ++i) {
+            const double share = static_cast<double>(importance[i]) / total;
+            w[static_cast<size_t>(i)] =
+                static_cast<float>(std::max(share * static_cast<double>(block), 1e-6));
+        }
+    }
+    return w;
+}
+
+// The first row of which `work` says that something is wrong with it, or `rows`.
+template <typename Work>
+int64_t for_rows(ThreadPool& pool, int64_t rows, int step, const Work& work) {
+    Phase phase(static_cast<int>(rows), step);
+    std::atomic<int64_t> wrong{rows};
+    pool.run([&](int) {
+        run_phase(phase, [&](int first, int last) {
+            const int64_t bad = work(first, last);
+            int64_t before = wrong.load();
+            while (bad < last && bad < before && !wrong.compare_exchange_weak(before, bad)) {
+            }
+        });
+    });
+    return wrong.load();
+}
+
+}  // namespace
+
+size_t quantised_row_bytes(const std::string& type, int64_t columns) {
+    const Format& format = format_named(type);
+    check_shape(format, 1, columns);
+    return static_cast<size_t>(columns / format.columns) * static_cast<size_t>(format.bytes);
+}
+
+void quantise(ThreadPool& pool, const std::string& type, const float* weights, int64_t rows,
+              int64_t columns, const float* importance, uint8_t* out) {
+    const Format& format = format_named(type);
+    check_shape(format, rows, columns);
+    const std::vector<float> w = block_weights(importance, columns, format.columns);
+    const int64_t row_bytes = columns / format.columns * format.bytes;
+    const int64_t wrong = for_rows(pool, rows, 1, [&](int first, int last) {
+        for (int64_t row = first; row < last; ++row) {
+            if (!format.quantise(weights + row * columns, w.data(), columns, out + row * row_bytes)) {
+                return row;
+            }
+        }
+        return static_cast<int64_t>(last);
+    });
+    if (wrong < rows) {
+        throw std::invalid_argument("row " + std::to_string(wrong) + " has a weight that " + type +
+                                    " cannot hold: not finite, or too large");
+    }
+}
+
+void quantise_columns(ThreadPool& pool, const std::string& type, const float* weights, int64_t rows,
+                      int64_t width, const float* importance, const float* factor, uint8_t* out,
+                      float* errors) {
+    const Format& format = format_named(type);
+    check_shape(format, rows, width);
+    if (format.feed_back == nullptr) {
+        throw std::invalid_argument(type + " takes no error feedback");
+    }
+    if (width > most_feedback_columns) {
+        throw std::invalid_argument("error feedback takes " + std::to_string(most_feedback_columns) +
+                                    " columns at once at most, not " + std::to_string(width));
+    }
+    for (int64_t i = 0; i < width; ++i) {
+        if (!(factor[i * width + i] > 0.0f) || !finite(factor + i * width + i, width - i)) {
+            throw std::invalid_argument("row " + std::to_string(i) +
+                                        " of the factor is not finite, or not positive on the diagonal");
+        }
+    }
+    const std::vector<float> w = block_weights(importance, width, format.columns);
+    const int64_t row_bytes = width / format.columns * format.bytes;
+    const int64_t wrong = for_rows(pool, rows, feedback_rows, [&](int first, int last) {
+        const float* const from = weights + first * width;
+        float* const to = errors + first * width;
+        format.feed_back(from, last - first, width, w.data(), factor, out + first * row_bytes, to);
+        for (int64_t row = first; row < last; ++row) {
+            if (!finite(weights + row * width, width) || !finite(errors + row * width, width)) {
+                return row;
+            }
+        }
+        return static_cast<int64_t>(last);
+    });
+    if (wrong < rows) {
+        throw std::invalid_argument("row " + std::to_string(wrong) +
+                                    " has a weight that is not finite, or that became so by feedback");
+    }
+}
+
+void dequantise(ThreadPool& pool, const std::string& type, const uint8_t* data, size_t bytes,
+                int64_t rows, int64_t columns, float* out) {
+    const Format& format = format_named(type);
+    check_shape(format, rows, columns);
+    const int64_t row_bytes = columns / format.columns * format.bytes;
+    if (bytes / static_cast<size_t>(row_bytes) != static_cast<size_t>(rows) ||
+        bytes % static_cast<size_t>(row_bytes) != 0) {
+        throw std::invalid_argument(std::to_string(rows) + " x " + std::to_string(columns) + " in " +
+                                    type + " are not " + std::to_string(bytes) + " bytes");
+    }
+    for_rows(pool, rows, 1, [&](int first, int last) {
+        for (int64_t row = first; row < last; ++row) {
+            format.read(data + row * row_bytes, columns, out + row * columns);
+        }
+        return static_cast<int64_t>(last);
+    });
+}
+
+}  // namespace pocketlm
