@@ -1,0 +1,1 @@
+"""Weights to fewer bits, and how much was lost."""
