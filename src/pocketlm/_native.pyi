@@ -152,11 +152,11 @@ def quantise(
 ) -> Bytes:
     """Rows in a GGUF block format: float32 [rows, columns] -> uint8 [rows, row bytes].
 
-    `type` is F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q8_0, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL or IQ4_XS. Each
-    weight goes to its nearest value; scales make sum(importance * (weight - value)²) small, where
-    `importance` is float32 [columns] from 0 up, or None for all equal. Raises ValueError for another
-    type, columns that are not whole blocks, or a weight that the type cannot hold (not finite, or
-    too large for F16 or BF16).
+    `type` is F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q8_0, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL or IQ4_XS.
+    Each weight goes to its nearest value; scales make sum(importance * (weight - value)²) small,
+    where `importance` is float32 [columns] from 0 up, or None for all equal. Raises ValueError for
+    another type, columns that are not whole blocks, or a weight that the type cannot hold (not
+    finite, or too large for F16 or BF16), and names its row.
     """
 
 def quantise_columns(
@@ -164,13 +164,13 @@ def quantise_columns(
 ) -> tuple[Bytes, Floats]:
     """Some columns of a matrix, with error feedback (GPTQ, arXiv 2210.17323, algorithm 1).
 
-    `weights` float32 [rows, width] hold what earlier columns' errors made of them; width is at most
-    1024 and whole blocks. `factor` float32 [width, width] is upper triangular (below the diagonal it is
-    not read): the part that concerns these columns of the upper Cholesky factor of the inverse of
-    H = Xᵀ X. Returns uint8 [rows, bytes] and the errors e = (weight - value) / factor[j, j], float32
-    [rows, width], for the caller to take from the columns that follow: rest -= e @ factor[these, rest].
-    Raises ValueError as `quantise`, and for a factor that is not finite or not positive on the
-    diagonal.
+    `weights` float32 [rows, width] hold what earlier columns' errors made of them; width is at
+    most 1024 and whole blocks. `factor` float32 [width, width] is these columns' part of the upper
+    triangular U with Uᵀ U = H⁻¹, H = Xᵀ X; what is below its diagonal is not read. Returns the
+    columns' bytes, uint8 [rows, bytes], and errors e = (weight - value) / factor[j, j], float32
+    [rows, width], for the caller to take from those that follow: rest -= e @ U[these, rest].
+    Raises ValueError as `quantise` does, and for a factor that is not finite or not positive on
+    the diagonal.
     """
 
 def dequantise(pool: ThreadPool, type: str, data: Bytes, rows: int, columns: int) -> Floats:
