@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pocketlm.cli import bench, chat, list, pull, quality, rm, run, show
+from pocketlm.cli import bench, chat, export, list, pull, quality, rm, run, show
 from pocketlm.cli.options import Offline
 from pocketlm.cli.output import fail
 from pocketlm.errors import Error
@@ -30,6 +30,7 @@ app.command("list")(list.list_models)
 app.command()(show.show)
 app.command()(rm.rm)
 app.command()(bench.bench)
+app.command()(export.export)
 app.command()(quality.quality)
 
 

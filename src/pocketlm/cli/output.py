@@ -116,10 +116,11 @@ class Status:
 
 
 class Download:
-    """Progress of a download: a bar on a terminal, a line a file elsewhere. On standard error."""
+    """Progress in bytes: a bar on a terminal, a line a file elsewhere. On standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, verb: str = "bringing") -> None:
         """Show nothing yet: most often there is nothing to bring."""
+        self._verb = verb
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID | None] = {}
 
@@ -131,7 +132,7 @@ class Download:
         """`done` of `total` bytes of `what` are here."""
         if not sys.stderr.isatty():
             if what not in self._tasks:
-                print(f"bringing {what} ({size(total)})", file=sys.stderr, flush=True)
+                print(f"{self._verb} {what} ({size(total)})", file=sys.stderr, flush=True)
                 self._tasks[what] = None
             return
         if self._bar is None:

@@ -38,17 +38,25 @@ _OTHER_NAMES = {("phi3", "ffn_up"): "mlp.gate_up_proj"}
 
 _NAME = re.compile(r"(?:blk\.(0|[1-9]\d{0,8})\.)?(.+?)(\.weight|\.bias)?", re.ASCII | re.DOTALL)
 
+# The same in the other direction.
+_STEMS = {hub: stem for stem, hub in _NAMES.items()}
+_LAYER_STEMS = {hub: stem for stem, hub in _LAYER_NAMES.items()}
+_OTHER_STEMS = {(kind, hub): stem for (kind, stem), hub in _OTHER_NAMES.items()}
+_HUB_NAME = re.compile(
+    r"(?:model\.layers\.(0|[1-9]\d{0,8})\.)?(.+?)(\.weight|\.bias)?", re.ASCII | re.DOTALL
+)
+
 _ARCHITECTURE = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII | re.IGNORECASE)
 
 #: Tensors that hold rotary factors, which belong to the configuration.
-_ROPE_FACTORS = {
+ROPE_FACTORS = {
     "rope_freqs.weight": "frequency_factors",
     "rope_factors_short.weight": "short_factor",
     "rope_factors_long.weight": "long_factor",
 }
 
 #: Architectures whose converter reorders rows of q and k so that rotary pairs are neighbours.
-_ADJACENT_PAIRS = ("llama",)
+ADJACENT_PAIRS = ("llama",)
 
 
 class Keys:
@@ -122,7 +130,7 @@ def hub_tensors(model_type: str, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     """Return the tensors by their hub names, rotary factors left out; an unknown name stays."""
     renamed: dict[str, Tensor] = {}
     for tensor in tensors.values():
-        if tensor.name in _ROPE_FACTORS:
+        if tensor.name in ROPE_FACTORS:
             continue
         name = _hub_name(model_type, tensor.name)
         if name in renamed:
@@ -147,6 +155,18 @@ def _hub_name(model_type: str, name: str) -> str:
     # What a layer holds besides goes into the layer all the same, where its program misses it.
     part = _OTHER_NAMES.get((model_type, stem)) or _LAYER_NAMES.get(stem, stem)
     return f"model.layers.{layer}.{part}{suffix}"
+
+
+def gguf_name(model_type: str, name: str) -> str:
+    """Return the name that a GGUF file gives to the weight that the hub calls `name`."""
+    match = _HUB_NAME.fullmatch(name)
+    if match is None:
+        return name
+    layer, stem, suffix = match.groups("")
+    if not layer:
+        return _STEMS.get(stem, stem) + suffix
+    part = _OTHER_STEMS.get((model_type, stem)) or _LAYER_STEMS.get(stem, stem)
+    return f"blk.{layer}.{part}{suffix}"
 
 
 def hub_config(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -188,7 +208,7 @@ def hub_config(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> di
         "sliding_window": keys.count(own("attention.sliding_window")),
         "partial_rotary_factor": _rotary_part(keys.count(own("rope.dimension_count")), head_dim),
         "rope_parameters": _rope_parameters(keys, own, tensors),
-        "rope_pairing": "adjacent" if model_type in _ADJACENT_PAIRS else "half",
+        "rope_pairing": "adjacent" if model_type in ADJACENT_PAIRS else "half",
         **_special_ids(keys, vocabulary),
     }
     if tensors:
@@ -236,7 +256,7 @@ def _rope_parameters(
 ) -> dict[str, Any]:
     theta = keys.number(own("rope.freq_base"))
     parameters: dict[str, Any] = {"rope_theta": 10000.0 if theta is None else theta}
-    for name, key in _ROPE_FACTORS.items():
+    for name, key in ROPE_FACTORS.items():
         if name in tensors:
             parameters[key] = _factors(tensors[name])
     kind = keys.text(own("rope.scaling.type"))

@@ -4,7 +4,7 @@ Knows the names of `tokenizer.ggml.pre` and, for each, the normalizer and pre-to
 original tokenizer, in the notation of `tokenizer.json`. Knows no vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,3 +114,41 @@ def pre_tokenizer(name: str) -> PreTokenizer:
             f"the file's pre-tokenizer {name[:60]!r} is not one that pocketlm knows: {known}"
         )
     return found
+
+
+#: Of names that stand for the same, those that are written.
+_WRITTEN = ("gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "gpt-4o", "tekken")
+#: What of a component decides where words end; the rest of it is about offsets.
+_ESSENCE = ("add_prefix_space", "use_regex", "individual_digits", "pattern", "behavior", "invert")
+
+
+def name_of(
+    pre_tokenizer: Component | None, normalizer: Component | None, ignore_merges: bool
+) -> str | None:
+    """The name that GGUF files have for such a tokenizer; None if they have none."""
+    for name in _WRITTEN:
+        known = _BY_NAME[name]
+        if (
+            _essence(pre_tokenizer) == _essence(known.pre_tokenizer)
+            and _essence(normalizer) == _essence(known.normalizer)
+            and ignore_merges == known.ignore_merges
+        ):
+            return name
+    return None
+
+
+def _essence(component: Component | None) -> list[dict[str, object]]:
+    return [
+        {"type": part["type"]} | {key: part[key] for key in _ESSENCE if key in part}
+        for part in _parts(component)
+    ]
+
+
+def _parts(component: Component | None) -> Iterator[Component]:
+    if component is None:
+        return
+    if component["type"] != "Sequence":
+        yield component
+        return
+    for part in component.get("pretokenizers", component.get("normalizers", ())):
+        yield from _parts(part)

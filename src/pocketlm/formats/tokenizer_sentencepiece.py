@@ -61,6 +61,7 @@ def read_sentencepiece(data: bytes) -> Vocabulary:
         kinds,
         merges=merges_from_scores(tokens, kinds, scores),
         byte_level=False,
+        scores=scores,
         bos_id=_signed(trainer.get(41, 1)),
         eos_id=_signed(trainer.get(42, 2)),
         pad_id=_signed(trainer.get(43, -1)),

@@ -56,6 +56,8 @@ class Vocabulary:
     kinds: list[int]
     merges: list[tuple[str, str]]
     byte_level: bool
+    #: SentencePiece's, where the file has them: those of the first tokens; the others were added.
+    scores: Sequence[float] = ()
     bos_id: int | None = None
     eos_id: int | None = None
     pad_id: int | None = None
