@@ -159,15 +159,29 @@ def quantise(
     finite, or too large for F16 or BF16), and names its row.
     """
 
+def fit_rows(
+    pool: ThreadPool, type: str, weights: Floats, importance: Floats | None = None
+) -> Floats:
+    """The numbers that the blocks of each row share: float32 [rows, n]; n is 0 for GGUF's types.
+
+    For `quantise_columns`, which sees a part of a row at a time. Raises ValueError as `quantise`.
+    """
+
 def quantise_columns(
-    pool: ThreadPool, type: str, weights: Floats, importance: Floats | None, factor: Floats
+    pool: ThreadPool,
+    type: str,
+    weights: Floats,
+    importance: Floats | None,
+    factor: Floats,
+    shared: Floats | None = None,
 ) -> tuple[Bytes, Floats]:
     """Some columns of a matrix, with error feedback (GPTQ, arXiv 2210.17323, algorithm 1).
 
     `weights` float32 [rows, width] hold what earlier columns' errors made of them; width is at
     most 1024 and whole blocks. `factor` float32 [width, width] is these columns' part of the upper
-    triangular U with Uᵀ U = H⁻¹, H = Xᵀ X; what is below its diagonal is not read. Returns the
-    columns' bytes, uint8 [rows, bytes], and errors e = (weight - value) / factor[j, j], float32
+    triangular U with Uᵀ U = H⁻¹, H = Xᵀ X; what is below its diagonal is not read. `shared` is
+    what `fit_rows` made of the whole rows; it may be None where that has no columns. Returns the
+    blocks' bytes, uint8 [rows, bytes], and errors e = (weight - value) / factor[j, j], float32
     [rows, width], for the caller to take from those that follow: rest -= e @ U[these, rest].
     Raises ValueError as `quantise` does, and for a factor that is not finite or not positive on
     the diagonal.

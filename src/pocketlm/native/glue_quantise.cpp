@@ -64,22 +64,40 @@ BytesOut quantise_rows(ThreadPool& pool, const std::string& type, const FloatRow
     return out.array();
 }
 
+FloatsOut fit_row_numbers(ThreadPool& pool, const std::string& type, const FloatRows& weights,
+                          const std::optional<Floats>& importance) {
+    const float* const w = checked(importance, weights);
+    Rows<float> shared(weights.shape(0), static_cast<size_t>(shared_numbers(type)));
+    {
+        const nb::gil_scoped_release unlocked;
+        fit_rows(pool, type, weights.data(), static_cast<int64_t>(weights.shape(0)),
+                 static_cast<int64_t>(weights.shape(1)), w, shared.data.get());
+    }
+    return shared.array();
+}
+
 std::tuple<BytesOut, FloatsOut> quantise_with_feedback(ThreadPool& pool, const std::string& type,
                                                        const FloatRows& weights,
                                                        const std::optional<Floats>& importance,
-                                                       const FloatRows& factor) {
+                                                       const FloatRows& factor,
+                                                       const std::optional<FloatRows>& shared) {
     const size_t width = weights.shape(1);
     const float* const w = checked(importance, weights);
     if (factor.shape(0) != width || factor.shape(1) != width) {
         throw nb::value_error("factor and weights differ in columns");
     }
-    Rows<uint8_t> out(weights.shape(0), quantised_row_bytes(type, static_cast<int64_t>(width)));
+    const auto numbers = static_cast<size_t>(shared_numbers(type));
+    if (shared ? shared->shape(0) != weights.shape(0) || shared->shape(1) != numbers
+               : numbers != 0) {
+        throw nb::value_error("shared is not what fit_rows gives for these rows");
+    }
+    Rows<uint8_t> out(weights.shape(0), quantised_block_bytes(type, static_cast<int64_t>(width)));
     Rows<float> errors(weights.shape(0), width);
     {
         const nb::gil_scoped_release unlocked;
         quantise_columns(pool, type, weights.data(), static_cast<int64_t>(weights.shape(0)),
-                         static_cast<int64_t>(width), w, factor.data(), out.data.get(),
-                         errors.data.get());
+                         static_cast<int64_t>(width), w, factor.data(), shared ? shared->data() : nullptr,
+                         out.data.get(), errors.data.get());
     }
     return {out.array(), errors.array()};
 }
@@ -102,9 +120,11 @@ FloatsOut dequantise_rows(ThreadPool& pool, const std::string& type, const Bytes
 void define_quantise(nb::module_& module) {
     module.def("quantise", &quantise_rows, nb::arg("pool"), nb::arg("type"),
                nb::arg("weights").noconvert(), nb::arg("importance").noconvert() = nb::none());
+    module.def("fit_rows", &fit_row_numbers, nb::arg("pool"), nb::arg("type"),
+               nb::arg("weights").noconvert(), nb::arg("importance").noconvert() = nb::none());
     module.def("quantise_columns", &quantise_with_feedback, nb::arg("pool"), nb::arg("type"),
                nb::arg("weights").noconvert(), nb::arg("importance").none().noconvert(),
-               nb::arg("factor").noconvert());
+               nb::arg("factor").noconvert(), nb::arg("shared").noconvert() = nb::none());
     module.def("dequantise", &dequantise_rows, nb::arg("pool"), nb::arg("type"),
                nb::arg("data").noconvert(), nb::arg("rows"), nb::arg("columns"));
 }

@@ -7,107 +7,10 @@
 #include <vector>
 
 #include "unpack.h"
-#include "writers.h"
+#include "write_rows.h"
 
 namespace pocketlm {
 namespace {
-
-// Rows that go through error feedback together, so that they share what is read of the factor.
-constexpr int feedback_rows = 8;
-// Columns after which errors reach the columns further on.
-constexpr int feedback_step = 32;
-
-template <typename Writer>
-int nearest(const Fit<Writer::columns / Writer::group>& fit, int column, float x) {
-    const int g = column / Writer::group;
-    return Writer::Levels::index((x - fit.minimum[g]) * fit.inverse[g]);
-}
-
-template <typename Writer>
-float value(const Fit<Writer::columns / Writer::group>& fit, int column, int quant) {
-    const int g = column / Writer::group;
-    return fit.scale[g] * Writer::Levels::level(quant) + fit.minimum[g];
-}
-
-bool finite(const float* numbers, int64_t count) {
-    bool all = true;
-    for (int64_t i = 0; i < count; ++i) {
-        all &= std::fabs(numbers[i]) <= std::numeric_limits<float>::max();
-    }
-    return all;
-}
-
-template <typename Writer>
-bool quantise_row(const float* row, const float* w, int64_t columns, uint8_t* out) {
-    if (!finite(row, columns)) {
-        return false;
-    }
-    uint8_t quants[Writer::columns];
-    for (int64_t at = 0; at < columns; at += Writer::columns, out += Writer::bytes) {
-        const auto fit = Writer::fit(row + at, w + at);
-        for (int i = 0; i < Writer::columns; ++i) {
-            quants[i] = static_cast<uint8_t>(nearest<Writer>(fit, i, row[at + i]));
-        }
-        Writer::pack(fit, quants, out);
-    }
-    return true;
-}
-
-// to -= e[0] * from[0] + … + e[3] * from[3], one after the other.
-void subtract(const float* e, const float* from, int64_t stride, int64_t count, float* __restrict to) {
-    const float* const first = from;
-    const float* const second = from + stride;
-    const float* const third = from + 2 * stride;
-    const float* const fourth = from + 3 * stride;
-    const float e0 = e[0];
-    const float e1 = e[1];
-    const float e2 = e[2];
-    const float e3 = e[3];
-    for (int64_t k = 0; k < count; ++k) {
-        to[k] = (((to[k] - e0 * first[k]) - e1 * second[k]) - e2 * third[k]) - e3 * fourth[k];
-    }
-}
-
-// At most feedback_rows rows. `errors` holds each column's weight until it is rounded, then its error.
-template <typename Writer>
-void feed_back(const float* weights, int rows, int64_t width, const float* w, const float* factor,
-               uint8_t* out, float* errors) {
-    const int64_t row_bytes = width / Writer::columns * Writer::bytes;
-    Fit<Writer::columns / Writer::group> fits[feedback_rows];
-    uint8_t quants[feedback_rows][Writer::columns];
-    std::copy(weights, weights + rows * width, errors);
-    for (int64_t first = 0; first < width; first += feedback_step) {
-        const int64_t block = first / Writer::columns;
-        const int within = static_cast<int>(first % Writer::columns);
-        const int64_t rest = first + feedback_step;
-        for (int row = 0; row < rows; ++row) {
-            float* const x = errors + row * width;
-            if (within == 0) {
-                fits[row] = Writer::fit(x + first, w + first);
-            }
-            for (int i = 0; i < feedback_step; ++i) {
-                const float* const line = factor + (first + i) * width;
-                const int quant = nearest<Writer>(fits[row], within + i, x[first + i]);
-                const float error =
-                    (x[first + i] - value<Writer>(fits[row], within + i, quant)) / line[first + i];
-                quants[row][within + i] = static_cast<uint8_t>(quant);
-                x[first + i] = error;
-                for (int64_t k = first + i + 1; k < rest; ++k) {
-                    x[k] -= error * line[k];
-                }
-            }
-            if (within + feedback_step == Writer::columns) {
-                Writer::pack(fits[row], quants[row], out + row * row_bytes + block * Writer::bytes);
-            }
-        }
-        for (int row = 0; row < rows; ++row) {
-            float* const x = errors + row * width;
-            for (int64_t i = first; i < rest; i += 4) {
-                subtract(x + i, factor + i * width + rest, width, width - rest, x + rest);
-            }
-        }
-    }
-}
 
 bool copy_floats(const float* row, const float*, int64_t columns, uint8_t* out) {
     std::memcpy(out, row, static_cast<size_t>(columns) * sizeof(float));
@@ -158,7 +61,8 @@ void read_group(const uint32_t words[8], Layout layout, const float scales[2], f
     for (int i = 0; i < 32; ++i) {
         const uint32_t byte = words[i / 4] >> (8 * (i % 4)) & 0xffu;
         const int quant = layout.bits == 8 ? static_cast<int8_t>(byte) : static_cast<int>(byte);
-        out[i] = scales[i / 16] * static_cast<float>(quant - layout.zero) + minimum;
+        const float level = static_cast<float>(quant) - static_cast<float>(layout.zero);
+        out[i] = scales[i / 16] * level + minimum;
     }
 }
 
@@ -240,14 +144,28 @@ struct Format {
     int bytes;
     bool (*quantise)(const float* row, const float* w, int64_t columns, uint8_t* out);
     void (*feed_back)(const float* weights, int rows, int64_t width, const float* w,
-                      const float* factor, uint8_t* out, float* errors);
+                      const float* factor, const float* shared, uint8_t* out, float* errors);
     void (*read)(const uint8_t* row, int64_t columns, float* out);
+    int shared_numbers = 0;
+    int shared_bytes = 0;
+    void (*fit_row)(const float* row, const float* w, int64_t columns, float* shared) = nullptr;
 };
 
 template <typename Writer>
 constexpr Format format(const char* name, decltype(Format::read) read) {
     static_assert(Writer::columns % feedback_step == 0 && Writer::columns % Writer::group == 0);
-    return {name, Writer::columns, Writer::bytes, quantise_row<Writer>, feed_back<Writer>, read};
+    Format made{name,
+                Writer::columns,
+                Writer::bytes,
+                quantise_row<Writer>,
+                feed_back<Writer>,
+                read,
+                Writer::shared_numbers,
+                Writer::shared_bytes};
+    if constexpr (Writer::shared_numbers > 0) {
+        made.fit_row = Writer::fit_row;
+    }
+    return made;
 }
 
 const Format formats[] = {
@@ -288,9 +206,19 @@ void check_shape(const Format& format, int64_t rows, int64_t columns) {
     }
 }
 
-// The weights of each block's columns, their average 1 and none 0: fits need no other.
-std::vector<float> block_weights(const float* importance, int64_t columns, int64_t block) {
+int64_t block_bytes_of(const Format& format, int64_t columns) {
+    return columns / format.columns * format.bytes;
+}
+
+int64_t row_bytes_of(const Format& format, int64_t columns) {
+    return format.shared_bytes + block_bytes_of(format, columns);
+}
+
+// The importance of columns, its average 1 and none 0, over what is fitted together: a block, or the
+// row.
+std::vector<float> weights_of(const Format& format, const float* importance, int64_t columns) {
     std::vector<float> w(static_cast<size_t>(columns), 1.0f);
+    const int64_t block = format.shared_numbers > 0 ? columns : format.columns;
     if (importance == nullptr) {
         return w;
     }
@@ -335,15 +263,23 @@ int64_t for_rows(ThreadPool& pool, int64_t rows, int step, const Work& work) {
 size_t quantised_row_bytes(const std::string& type, int64_t columns) {
     const Format& format = format_named(type);
     check_shape(format, 1, columns);
-    return static_cast<size_t>(columns / format.columns) * static_cast<size_t>(format.bytes);
+    return static_cast<size_t>(row_bytes_of(format, columns));
 }
+
+size_t quantised_block_bytes(const std::string& type, int64_t columns) {
+    const Format& format = format_named(type);
+    check_shape(format, 1, columns);
+    return static_cast<size_t>(block_bytes_of(format, columns));
+}
+
+int shared_numbers(const std::string& type) { return format_named(type).shared_numbers; }
 
 void quantise(ThreadPool& pool, const std::string& type, const float* weights, int64_t rows,
               int64_t columns, const float* importance, uint8_t* out) {
     const Format& format = format_named(type);
     check_shape(format, rows, columns);
-    const std::vector<float> w = block_weights(importance, columns, format.columns);
-    const int64_t row_bytes = columns / format.columns * format.bytes;
+    const std::vector<float> w = weights_of(format, importance, columns);
+    const int64_t row_bytes = row_bytes_of(format, columns);
     const int64_t wrong = for_rows(pool, rows, 1, [&](int first, int last) {
         for (int64_t row = first; row < last; ++row) {
             if (!format.quantise(weights + row * columns, w.data(), columns, out + row * row_bytes)) {
@@ -358,9 +294,32 @@ void quantise(ThreadPool& pool, const std::string& type, const float* weights, i
     }
 }
 
+void fit_rows(ThreadPool& pool, const std::string& type, const float* weights, int64_t rows,
+              int64_t columns, const float* importance, float* shared) {
+    const Format& format = format_named(type);
+    check_shape(format, rows, columns);
+    const std::vector<float> w = weights_of(format, importance, columns);
+    const int64_t wrong = for_rows(pool, rows, 1, [&](int first, int last) {
+        for (int64_t row = first; row < last; ++row) {
+            if (!finite(weights + row * columns, columns)) {
+                return row;
+            }
+            if (format.fit_row != nullptr) {
+                format.fit_row(weights + row * columns, w.data(), columns,
+                               shared + row * format.shared_numbers);
+            }
+        }
+        return static_cast<int64_t>(last);
+    });
+    if (wrong < rows) {
+        throw std::invalid_argument("row " + std::to_string(wrong) +
+                                    " has a weight that is not finite");
+    }
+}
+
 void quantise_columns(ThreadPool& pool, const std::string& type, const float* weights, int64_t rows,
-                      int64_t width, const float* importance, const float* factor, uint8_t* out,
-                      float* errors) {
+                      int64_t width, const float* importance, const float* factor,
+                      const float* shared, uint8_t* out, float* errors) {
     const Format& format = format_named(type);
     check_shape(format, rows, width);
     if (format.feed_back == nullptr) {
@@ -376,12 +335,13 @@ void quantise_columns(ThreadPool& pool, const std::string& type, const float* we
                                         " of the factor is not finite, or not positive on the diagonal");
         }
     }
-    const std::vector<float> w = block_weights(importance, width, format.columns);
-    const int64_t row_bytes = width / format.columns * format.bytes;
+    const std::vector<float> w = weights_of(format, importance, width);
+    const int64_t row_bytes = block_bytes_of(format, width);
     const int64_t wrong = for_rows(pool, rows, feedback_rows, [&](int first, int last) {
         const float* const from = weights + first * width;
         float* const to = errors + first * width;
-        format.feed_back(from, last - first, width, w.data(), factor, out + first * row_bytes, to);
+        format.feed_back(from, last - first, width, w.data(), factor,
+                         shared + first * format.shared_numbers, out + first * row_bytes, to);
         for (int64_t row = first; row < last; ++row) {
             if (!finite(weights + row * width, width) || !finite(errors + row * width, width)) {
                 return row;
@@ -399,7 +359,7 @@ void dequantise(ThreadPool& pool, const std::string& type, const uint8_t* data, 
                 int64_t rows, int64_t columns, float* out) {
     const Format& format = format_named(type);
     check_shape(format, rows, columns);
-    const int64_t row_bytes = columns / format.columns * format.bytes;
+    const int64_t row_bytes = row_bytes_of(format, columns);
     if (bytes / static_cast<size_t>(row_bytes) != static_cast<size_t>(rows) ||
         bytes % static_cast<size_t>(row_bytes) != 0) {
         throw std::invalid_argument(std::to_string(rows) + " x " + std::to_string(columns) + " in " +

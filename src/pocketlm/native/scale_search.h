@@ -229,9 +229,10 @@ Affine search_affine(const float* x, const float* w, Sweep sweep) {
     }
     for (float beyond = -sweep.below; beyond <= sweep.above; beyond += sweep.step) {
         const float scale = (high - low) / (Levels::highest + beyond);
-        // What lies beyond the levels does so on both sides.
-        const float minimum = beyond > 0.0f ? low + 0.5f * beyond * scale : low;
-        improve<Levels, n, bounded>(x, w, weight, scale, minimum, &best);
+        // What lies beyond the levels may do so on either side.
+        for (const float side : {0.0f, 0.5f, 1.0f}) {
+            improve<Levels, n, bounded>(x, w, weight, scale, low + side * beyond * scale, &best);
+        }
     }
     for (int i = 0; i < 4; ++i) {
         if (!improve<Levels, n, bounded>(x, w, weight, best.scale, best.minimum, &best)) {

@@ -8,7 +8,12 @@
 //   pack             a fit and one quant a column, to bytes
 //
 // Fit and quants are apart, so that quants can be chosen one after the other while the weights change
-// (error feedback).
+// (error feedback). A type whose blocks share numbers of their row has these as well:
+//
+//   shared_numbers, shared_bytes   how many numbers, and what they occupy before the row's blocks
+//   fit_row(row, w, columns, out)  the numbers, as a reader has them
+//   pack_row(shared, out)          to bytes
+//   fit(x, w, shared)              in place of fit(x, w)
 #pragma once
 
 #include <algorithm>
@@ -91,6 +96,12 @@ static inline uint32_t plane_of(const uint8_t* quants, int bit) {
     }
     return bits;
 }
+
+// A writer whose blocks need nothing but themselves.
+struct Standalone {
+    static constexpr int shared_numbers = 0;
+    static constexpr int shared_bytes = 0;
+};
 
 // One float16 scale for 32 columns.
 template <typename Levels>
@@ -429,7 +440,7 @@ static inline void put_k_nibbles(const uint8_t* quants, uint8_t* at) {
 }
 
 // d | nibbles
-struct WriteQ4_0 {
+struct WriteQ4_0 : Standalone {
     static constexpr int columns = 32;
     static constexpr int bytes = 18;
     static constexpr int group = 32;
@@ -444,7 +455,7 @@ struct WriteQ4_0 {
 };
 
 // d | m | nibbles
-struct WriteQ4_1 {
+struct WriteQ4_1 : Standalone {
     static constexpr int columns = 32;
     static constexpr int bytes = 20;
     static constexpr int group = 32;
@@ -460,7 +471,7 @@ struct WriteQ4_1 {
 };
 
 // d | fifth bits | nibbles
-struct WriteQ5_0 {
+struct WriteQ5_0 : Standalone {
     static constexpr int columns = 32;
     static constexpr int bytes = 22;
     static constexpr int group = 32;
@@ -476,7 +487,7 @@ struct WriteQ5_0 {
 };
 
 // d | signed bytes
-struct WriteQ8_0 {
+struct WriteQ8_0 : Standalone {
     static constexpr int columns = 32;
     static constexpr int bytes = 34;
     static constexpr int group = 32;
@@ -496,7 +507,7 @@ struct WriteQ8_0 {
 inline constexpr std::array<int8_t, 16> iq4_entries = {-127, -104, -83, -65, -49, -35, -22, -10,
                                                        1,    13,   25,  38,  53,  69,  89,  113};
 
-struct WriteIQ4_NL {
+struct WriteIQ4_NL : Standalone {
     static constexpr int columns = 32;
     static constexpr int bytes = 18;
     static constexpr int group = 32;
@@ -511,7 +522,7 @@ struct WriteIQ4_NL {
 };
 
 // d | dmin | packed scales | nibbles
-struct WriteQ4_K {
+struct WriteQ4_K : Standalone {
     static constexpr int columns = 256;
     static constexpr int bytes = 144;
     static constexpr int group = 32;
@@ -528,7 +539,7 @@ struct WriteQ4_K {
 };
 
 // d | dmin | packed scales | fifth bits: bit g of byte i is column i's of group g | nibbles
-struct WriteQ5_K {
+struct WriteQ5_K : Standalone {
     static constexpr int columns = 256;
     static constexpr int bytes = 176;
     static constexpr int group = 32;
@@ -552,7 +563,7 @@ struct WriteQ5_K {
 };
 
 // low nibbles | upper two bits | signed scale of each 16 columns | d, in two halves of 128 columns
-struct WriteQ6_K {
+struct WriteQ6_K : Standalone {
     static constexpr int columns = 256;
     static constexpr int bytes = 210;
     static constexpr int group = 16;
@@ -580,7 +591,7 @@ struct WriteQ6_K {
 
 // third bits: bit g of byte i is column i's of group of 32 g | low two bits, in two halves of 128
 // columns | 6-bit scale + 32 of each 16 columns: low nibbles in 8 bytes, upper two bits in 4 | d
-struct WriteQ3_K {
+struct WriteQ3_K : Standalone {
     static constexpr int columns = 256;
     static constexpr int bytes = 110;
     static constexpr int group = 16;
@@ -614,7 +625,7 @@ struct WriteQ3_K {
 };
 
 // d | upper two bits of 8 scales | low nibbles of the scales, + 32 | nibbles, which mean table entries
-struct WriteIQ4_XS {
+struct WriteIQ4_XS : Standalone {
     static constexpr int columns = 256;
     static constexpr int bytes = 136;
     static constexpr int group = 32;
