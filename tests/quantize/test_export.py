@@ -84,13 +84,21 @@ def test_llama_cpp_opens_it(name: str, tmp_path: Path) -> None:
     llama_cpp = pytest.importorskip("llama_cpp")
     source, file = tmp_path / "source", tmp_path / "model.gguf"
     tiny.save(name, source)
+    # llama.cpp's contexts are 256 tokens at least; in a longer one than the original it takes the
+    # long factors, whatever the text's length.
+    config = json.loads((source / "config.json").read_text())
+    config["max_position_embeddings"] = 1024
+    if "original_max_position_embeddings" in config:
+        config["original_max_position_embeddings"] = 512
+        config["rope_parameters"].pop("original_max_position_embeddings", None)
+    (source / "config.json").write_text(json.dumps(config))
     export(source, file, "gguf")
-    # Beyond a window, and beyond the original context, llama.cpp computes something else.
+    # Beyond a window llama.cpp computes something else.
     tokens = checkpoints.tokens(checkpoints.WINDOW)
-    theirs = llama_cpp.Llama(str(file), n_ctx=32, logits_all=True, verbose=False)
+    theirs = llama_cpp.Llama(str(file), n_ctx=256, logits_all=True, verbose=False)
     theirs.eval(tokens)
     expected = checkpoints.reference_logits(checkpoints.reference(source), tokens)
-    np.testing.assert_allclose(theirs.scores[: len(tokens)], expected, atol=2e-2)
+    np.testing.assert_allclose(theirs.scores[: len(tokens)], expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("form", exporting.FORMATS)
