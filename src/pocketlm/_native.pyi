@@ -192,3 +192,9 @@ def dequantise(pool: ThreadPool, type: str, data: Bytes, rows: int, columns: int
 
     Raises ValueError where type, shape and size do not fit each other.
     """
+
+def interleave(pool: ThreadPool, type: str, data: Bytes, rows: int, columns: int) -> Bytes:
+    """Rows of P3 or P4, as `quantise` makes them, to panels as files hold them and kernels read them.
+
+    uint8 [panels, panel bytes]; a panel has 16 rows. Raises ValueError as `quantise`.
+    """

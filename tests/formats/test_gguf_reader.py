@@ -298,13 +298,13 @@ def test_dimensions_whose_product_wraps_to_a_small_number():
 def test_an_unsupported_type_is_refused_by_name_when_it_is_wanted():
     file = make.gguf_bytes(
         [("general.architecture", make.TEXT, "llama")],
-        [("odd", "IQ4_NL", (2, 32)), ("even", "F32", (2,))],
+        [("odd", "IQ3_S", (2, 256)), ("even", "F32", (2,))],
     )
     checkpoint = read_all(bytes(file.data))
     assert list(checkpoint.tensors) == ["odd", "even"]
     assert "odd" in checkpoint.tensors
     assert checkpoint.tensors["even"].shape == (2,)
-    with pytest.raises(UnsupportedError, match="'odd' is stored as IQ4_NL, which is not supported"):
+    with pytest.raises(UnsupportedError, match="'odd' is stored as IQ3_S, which is not supported"):
         checkpoint.tensors.get("odd")
 
 

@@ -93,7 +93,7 @@ void Executor::project(int input, int output, std::vector<std::shared_ptr<const 
                 "a bias is not as long as its weight has rows");
         rows += weights[i]->rows();
         require(rows <= (1 << 24), "the weights have too many rows");
-        operation.quantised |= is_prepared(weights[i]->type());
+        operation.quantised |= in_panels(weights[i]->type());
     }
     if (gate) {
         require(weights.size() == 2 && weights[0]->rows() == weights[1]->rows(),

@@ -71,7 +71,7 @@ struct PreparedMatrix : Matrix {
                    std::shared_ptr<ThreadPool> threads, bool release)
         : Matrix(prepare(type, rows, columns, data, *threads, release)),
           pool(std::move(threads)) {
-        if (!is_prepared(this->type())) {
+        if (is_mapped()) {
             mapping = data;
         }
     }

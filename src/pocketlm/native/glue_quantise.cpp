@@ -10,6 +10,8 @@
 #include <string>
 #include <tuple>
 
+#include "matrix.h"
+#include "panel_types.h"
 #include "quantise.h"
 
 namespace nb = nanobind;
@@ -115,6 +117,21 @@ FloatsOut dequantise_rows(ThreadPool& pool, const std::string& type, const Bytes
     return out.array();
 }
 
+BytesOut interleave_rows(ThreadPool& pool, const std::string& type, const Bytes& data, int rows,
+                         int columns) {
+    const Type kind = type_named(type);
+    if (rows < 1 || data.size() / static_cast<size_t>(rows) != quantised_row_bytes(type, columns)) {
+        throw nb::value_error("data is not that many rows and columns");
+    }
+    const size_t panels = (static_cast<size_t>(rows) + panel_rows - 1) / panel_rows;
+    Rows<uint8_t> out(panels, is_stored_as_panels(kind) ? panel_bytes(kind, columns) : 0);
+    {
+        const nb::gil_scoped_release unlocked;
+        interleave(pool, kind, data.data(), rows, columns, out.data.get());
+    }
+    return out.array();
+}
+
 }  // namespace
 
 void define_quantise(nb::module_& module) {
@@ -126,5 +143,7 @@ void define_quantise(nb::module_& module) {
                nb::arg("weights").noconvert(), nb::arg("importance").none().noconvert(),
                nb::arg("factor").noconvert(), nb::arg("shared").noconvert() = nb::none());
     module.def("dequantise", &dequantise_rows, nb::arg("pool"), nb::arg("type"),
+               nb::arg("data").noconvert(), nb::arg("rows"), nb::arg("columns"));
+    module.def("interleave", &interleave_rows, nb::arg("pool"), nb::arg("type"),
                nb::arg("data").noconvert(), nb::arg("rows"), nb::arg("columns"));
 }

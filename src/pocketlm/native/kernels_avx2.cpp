@@ -11,10 +11,11 @@
 namespace pocketlm {
 namespace {
 
-template <int bits, int first, int last>
+template <Type type, int first, int last>
 inline __m256 dot(const __m256i words[8], const int8_t* values) {
-    // How many 16-bit results fit together.
-    constexpr int room = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+    constexpr bool has_sign = is_signed(layout_of(type));
+    // How many 16-bit results, two products each, fit together.
+    constexpr int room = has_sign ? 1 : 32767 / (2 * 127 * top_of(layout_of(type)));
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i sum = _mm256_setzero_si256();
     for (int begin = first; begin < last; begin += room) {
@@ -22,7 +23,7 @@ inline __m256 dot(const __m256i words[8], const int8_t* values) {
         for (int chunk = begin; chunk < begin + room && chunk < last; ++chunk) {
             const __m256i activations = broadcast(values + 4 * chunk);
             const __m256i product =
-                bits == 8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(words[chunk]),
+                has_sign ? _mm256_maddubs_epi16(_mm256_abs_epi8(words[chunk]),
                                                  _mm256_sign_epi8(activations, words[chunk]))
                           : _mm256_maddubs_epi16(words[chunk], activations);
             narrow = chunk == begin ? product : _mm256_add_epi16(narrow, product);

@@ -40,14 +40,49 @@ inline float largest_lane(__m256 values) {
     return _mm_cvtss_f32(_mm_max_ss(largest, _mm_movehdup_ps(largest)));
 }
 
+// Replace quants by what they stand for.
+template <Codebook codebook>
+inline void look_up(__m256i words[8]) {
+    if constexpr (codebook != Codebook::none) {
+        alignas(16) static constexpr CodebookBytes numbers = codebook_bytes(codebook);
+        const __m256i table = _mm256_broadcastsi128_si256(
+            _mm_load_si128(reinterpret_cast<const __m128i*>(numbers.at)));
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = _mm256_shuffle_epi8(table, words[chunk]);
+        }
+    }
+}
+
+inline void unpack_3(const uint8_t* group, __m256i words[8]) {
+    const __m256i low = _mm256_set1_epi8(7);
+    const __m256i two = _mm256_set1_epi8(3);
+    const __m256i four = _mm256_set1_epi8(4);
+    __m256i chunks[3];
+    for (int i = 0; i < 3; ++i) {
+        chunks[i] = load(group + 64 * i);
+        words[2 * i] = _mm256_and_si256(chunks[i], low);
+        words[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi16(chunks[i], 3), low);
+    }
+    words[6] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(chunks[0], 6), two),
+                               _mm256_and_si256(_mm256_srli_epi16(chunks[2], 4), four));
+    words[7] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(chunks[1], 6), two),
+                               _mm256_and_si256(_mm256_srli_epi16(chunks[2], 5), four));
+}
+
 // Eight of a panel's rows: words[0…3] are their columns 0…15, four each, words[4…7] 16…31. `group`
 // points at the first of the eight rows.
-template <int bits>
+template <Type type>
 inline void unpack(const uint8_t* group, __m256i words[8]) {
+    constexpr int bits = layout_of(type).bits;
     if constexpr (bits == 8) {
         for (int chunk = 0; chunk < 8; ++chunk) {
             words[chunk] = load(group + 64 * chunk);
         }
+        return;
+    }
+    if constexpr (bits == 3) {
+        unpack_3(group, words);
+        look_up<layout_of(type).codebook>(words);
         return;
     }
     const __m256i low = _mm256_set1_epi8(15);
@@ -76,6 +111,7 @@ inline void unpack(const uint8_t* group, __m256i words[8]) {
             out[3] = _mm256_or_si256(out[3], _mm256_and_si256(_mm256_srli_epi16(high, 2), upper));
         }
     }
+    look_up<layout_of(type).codebook>(words);
 }
 
 inline __m256i broadcast(const int8_t* at) {
@@ -84,9 +120,8 @@ inline __m256i broadcast(const int8_t* at) {
     return _mm256_set1_epi32(word);
 }
 
-// Sums over the chunks first … last - 1: each row's four quants times the four activations. Quants of 8
-// bits are signed, others unsigned.
-template <int bits, int first, int last>
+// Sums over the chunks first … last - 1: each row's four numbers times the four activations.
+template <Type type, int first, int last>
 inline __m256 dot(const __m256i words[8], const int8_t* values);
 
 // As Kernels::multiply_adds.
@@ -116,7 +151,7 @@ inline __m256 float_from_s8(const void* at) {
 template <Type type, int size, int halves>
 inline void multiply_halves(const Panel& panel, const Tile& tile, int first, float* out) {
     constexpr Layout layout = layout_of(type);
-    const __m256 zero = _mm256_set1_ps(-static_cast<float>(layout.zero));
+    const __m256 zero = _mm256_set1_ps(-layout.zero);
     __m256 sums[halves][size];
     for (int i = 0; i < halves; ++i) {
         for (int token = 0; token < size; ++token) {
@@ -127,13 +162,27 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
     const int8_t* values = tile.values;
     __m256 super_scales[halves] = {};
     __m256 super_minima[halves] = {};
+    __m256 bases[halves] = {};
+    __m256 steps[halves] = {};
+    __m256i codes[halves] = {};
+    if constexpr (layout.scales == Scales::row_steps) {
+        for (int i = 0; i < halves; ++i) {
+            bases[i] = load_half(at + 16 * (first + i));
+            steps[i] = load_half(at + 32 + 16 * (first + i));
+        }
+        at += head_bytes(layout);
+    }
     for (int group = 0; group < panel.groups; ++group) {
         if constexpr (super_bytes(layout) > 0) {
             if (group % super_groups == 0) {
                 const uint8_t* const super = at;
                 at += super_bytes(layout);
                 for (int i = 0; i < halves; ++i) {
-                    super_scales[i] = load_half(super + 16 * (first + i));
+                    if constexpr (layout.scales == Scales::row_steps) {
+                        codes[i] = load(super + 32 * (first + i));
+                    } else {
+                        super_scales[i] = load_half(super + 16 * (first + i));
+                    }
                     if constexpr (layout.scales == Scales::super_minimum) {
                         super_minima[i] = _mm256_sub_ps(_mm256_setzero_ps(),
                                                         load_half(super + 32 + 16 * (first + i)));
@@ -151,7 +200,7 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
         for (int i = 0; i < halves; ++i) {
             const int half = first + i;
             __m256i words[8];
-            unpack<layout.bits>(at + 32 * half, words);
+            unpack<type>(at + 32 * half, words);
             if constexpr (layout.scales == Scales::super_halves) {
                 const __m256 low_scale =
                     _mm256_mul_ps(super_scales[i], float_from_s8(scales + 8 * half));
@@ -163,8 +212,8 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
                 for (int token = 0; token < size; ++token) {
                     const int8_t* row = values + token * group_columns;
                     const __m256 scaled = _mm256_fmadd_ps(
-                        dot<layout.bits, 0, 4>(words, row), low_scale,
-                        _mm256_mul_ps(dot<layout.bits, 4, 8>(words, row), high_scale));
+                        dot<type, 0, 4>(words, row), low_scale,
+                        _mm256_mul_ps(dot<type, 4, 8>(words, row), high_scale));
                     __m256 sum = _mm256_fmadd_ps(
                         scaled, _mm256_set1_ps(activation_scales[token]), sums[i][token]);
                     sum = _mm256_fmadd_ps(low_minimum, _mm256_set1_ps(activation_low[token]), sum);
@@ -178,6 +227,14 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
                 if constexpr (layout.scales == Scales::super_minimum) {
                     scale = _mm256_mul_ps(super_scales[i], float_from_u8(scales + 8 * half));
                     minimum = _mm256_mul_ps(super_minima[i], float_from_u8(scales + 16 + 8 * half));
+                } else if constexpr (layout.scales == Scales::super_signed) {
+                    scale = _mm256_mul_ps(super_scales[i], float_from_s8(scales + 8 * half));
+                    minimum = _mm256_mul_ps(zero, scale);
+                } else if constexpr (layout.scales == Scales::row_steps) {
+                    const __m256i code = _mm256_and_si256(codes[i], _mm256_set1_epi32(15));
+                    codes[i] = _mm256_srli_epi32(codes[i], 4);
+                    scale = _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), steps[i], bases[i]);
+                    minimum = _mm256_mul_ps(zero, scale);
                 } else {
                     scale = load_half(scales + 16 * half);
                     if constexpr (layout.scales == Scales::half_minimum) {
@@ -188,10 +245,10 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
                 }
                 for (int token = 0; token < size; ++token) {
                     const __m256 scaled = _mm256_mul_ps(
-                        dot<layout.bits, 0, 8>(words, values + token * group_columns), scale);
+                        dot<type, 0, 8>(words, values + token * group_columns), scale);
                     __m256 sum = _mm256_fmadd_ps(
                         scaled, _mm256_set1_ps(activation_scales[token]), sums[i][token]);
-                    if constexpr (layout.bits != 8) {
+                    if constexpr (!is_signed(layout)) {
                         sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(activation_sums[token]), sum);
                     }
                     sums[i][token] = sum;
@@ -526,7 +583,9 @@ constexpr Kernels table(const char* name) {
         {{}, {}, {},
          POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
          POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
-         POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K)},
+         POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
+         POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
+         POCKETLM_TILES(Type::P4)},
         {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
         quantise,
         normalise,

@@ -29,13 +29,48 @@ inline void store_half(uint16_t* at, __m512 values) {
 
 inline __m512i load(const uint8_t* at) { return _mm512_loadu_si512(at); }
 
+// Replace quants by what they stand for; signed numbers become unsigned by adding 128.
+template <Codebook codebook>
+inline void look_up(__m512i words[8]) {
+    if constexpr (codebook != Codebook::none) {
+        alignas(16) static constexpr CodebookBytes numbers = codebook_bytes(codebook, codebook == Codebook::nl ? 128 : 0);
+        const __m512i table = _mm512_broadcast_i32x4(
+            _mm_load_si128(reinterpret_cast<const __m128i*>(numbers.at)));
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = _mm512_shuffle_epi8(table, words[chunk]);
+        }
+    }
+}
+
+inline void unpack_3(const uint8_t* group, __m512i words[8]) {
+    const __m512i low = _mm512_set1_epi8(7);
+    const __m512i two = _mm512_set1_epi8(3);
+    const __m512i four = _mm512_set1_epi8(4);
+    __m512i chunks[3];
+    for (int i = 0; i < 3; ++i) {
+        chunks[i] = load(group + 64 * i);
+        words[2 * i] = _mm512_and_si512(chunks[i], low);
+        words[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(chunks[i], 3), low);
+    }
+    words[6] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(chunks[0], 6), two),
+                               _mm512_and_si512(_mm512_srli_epi16(chunks[2], 4), four));
+    words[7] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(chunks[1], 6), two),
+                               _mm512_and_si512(_mm512_srli_epi16(chunks[2], 5), four));
+}
+
 // words[0…3] are the columns 0…15 of all rows, four each, words[4…7] the columns 16…31; unsigned.
-template <int bits>
+template <Type type>
 inline void unpack(const uint8_t* group, __m512i words[8]) {
+    constexpr int bits = layout_of(type).bits;
     if constexpr (bits == 8) {
         for (int chunk = 0; chunk < 8; ++chunk) {
             words[chunk] = _mm512_xor_si512(load(group + 64 * chunk), _mm512_set1_epi8(-128));
         }
+        return;
+    }
+    if constexpr (bits == 3) {
+        unpack_3(group, words);
+        look_up<layout_of(type).codebook>(words);
         return;
     }
     const __m512i low = _mm512_set1_epi8(15);
@@ -64,6 +99,7 @@ inline void unpack(const uint8_t* group, __m512i words[8]) {
             out[3] = _mm512_or_si512(out[3], _mm512_and_si512(_mm512_srli_epi16(high, 2), upper));
         }
     }
+    look_up<layout_of(type).codebook>(words);
 }
 
 inline __m512i broadcast(const int8_t* at) {
@@ -92,13 +128,12 @@ inline void prefetch(const uint8_t* at) {
     }
 }
 
-// An int8 quant becomes unsigned by adding 128.
-constexpr int unsigned_zero(Layout layout) { return layout.bits == 8 ? 128 : layout.zero; }
+constexpr float unsigned_zero(Layout layout) { return is_signed(layout) ? 128.0f : layout.zero; }
 
 template <Type type, int size>
 void multiply(const Panel& panel, const Tile& tile, float* out) {
     constexpr Layout layout = layout_of(type);
-    const __m512 zero = _mm512_set1_ps(-static_cast<float>(unsigned_zero(layout)));
+    const __m512 zero = _mm512_set1_ps(-unsigned_zero(layout));
     __m512 sums[size];
     for (int token = 0; token < size; ++token) {
         sums[token] = _mm512_setzero_ps();
@@ -107,10 +142,22 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
     const int8_t* values = tile.values;
     __m512 super_scale = _mm512_setzero_ps();
     __m512 super_minimum = _mm512_setzero_ps();
+    __m512 base = _mm512_setzero_ps();
+    __m512 step = _mm512_setzero_ps();
+    __m512i codes = _mm512_setzero_si512();
+    if constexpr (layout.scales == Scales::row_steps) {
+        base = load_half(at);
+        step = load_half(at + 32);
+        at += head_bytes(layout);
+    }
     for (int group = 0; group < panel.groups; ++group) {
         if constexpr (super_bytes(layout) > 0) {
             if (group % super_groups == 0) {
-                super_scale = load_half(at);
+                if constexpr (layout.scales == Scales::row_steps) {
+                    codes = load(at);
+                } else {
+                    super_scale = load_half(at);
+                }
                 if constexpr (layout.scales == Scales::super_minimum) {
                     super_minimum = _mm512_sub_ps(_mm512_setzero_ps(), load_half(at + 32));
                 }
@@ -119,7 +166,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         }
         prefetch<type>(at);
         __m512i words[8];
-        unpack<layout.bits>(at, words);
+        unpack<type>(at, words);
         const uint8_t* const scales = at + quant_bytes(layout);
         const __m128i* bytes = reinterpret_cast<const __m128i*>(scales);
         const float* activation_scales = tile.scales + group * size;
@@ -157,6 +204,16 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                 minimum = _mm512_mul_ps(
                     super_minimum,
                     _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes + 1))));
+            } else if constexpr (layout.scales == Scales::super_signed) {
+                scale = _mm512_mul_ps(
+                    super_scale,
+                    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes))));
+                minimum = _mm512_mul_ps(zero, scale);
+            } else if constexpr (layout.scales == Scales::row_steps) {
+                scale = _mm512_fmadd_ps(
+                    _mm512_cvtepi32_ps(_mm512_and_si512(codes, _mm512_set1_epi32(15))), step, base);
+                codes = _mm512_srli_epi32(codes, 4);
+                minimum = _mm512_mul_ps(zero, scale);
             } else {
                 scale = load_half(scales);
                 if constexpr (layout.scales == Scales::half_minimum) {
@@ -448,7 +505,9 @@ const Kernels avx512_kernels = {
     {{}, {}, {},
      POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
      POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
-     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K)},
+     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
+     POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
+     POCKETLM_TILES(Type::P4)},
     {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
     quantise,
     normalise,

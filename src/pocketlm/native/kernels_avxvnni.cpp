@@ -9,7 +9,7 @@
 namespace pocketlm {
 namespace {
 
-template <int bits, int first, int last>
+template <Type type, int first, int last>
 inline __m256 dot(const __m256i words[8], const int8_t* values) {
     // Two sums, so that one need not wait for the other.
     __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
@@ -17,7 +17,7 @@ inline __m256 dot(const __m256i words[8], const int8_t* values) {
     for (int chunk = first; chunk < last; ++chunk) {
         __m256i& sum = sums[chunk % 2];
         const __m256i activations = broadcast(values + 4 * chunk);
-        sum = bits == 8 ? _mm256_dpbusd_avx_epi32(sum, _mm256_abs_epi8(words[chunk]),
+        sum = is_signed(layout_of(type)) ? _mm256_dpbusd_avx_epi32(sum, _mm256_abs_epi8(words[chunk]),
                                                   _mm256_sign_epi8(activations, words[chunk]))
                         : _mm256_dpbusd_avx_epi32(sum, words[chunk], activations);
     }

@@ -1,8 +1,8 @@
 // Kernels for ARMv8.2 with the dot product extension (Cortex-A55, A75 and Apple A11 and later).
 //
 // A vector holds four rows of a panel, four columns each; SDOT multiplies all of them by four
-// activations, one lane of a vector that holds 16, into 32 bits. It is signed by signed, and quants are
-// 0…63 or signed bytes, so none needs an offset. Only C headers and intrinsics here: see half.h.
+// activations, one lane of a vector that holds 16, into 32 bits. It is signed by signed, and what quants
+// stand for is 0…63 or signed, so none needs an offset. Only C headers and intrinsics here: see half.h.
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
@@ -32,8 +32,9 @@ inline void store_half(uint16_t* at, float32x4_t values) {
 
 // Four rows of a panel: words[0…3] are their columns 0…15, four each, words[4…7] 16…31. `group` points
 // at the first of the four rows.
-template <int bits>
+template <Type type>
 inline void unpack(const uint8_t* group, int8x16_t words[8]) {
+    constexpr int bits = layout_of(type).bits;
     if constexpr (bits == 8) {
         for (int chunk = 0; chunk < 8; ++chunk) {
             words[chunk] = vreinterpretq_s8_u8(vld1q_u8(group + 64 * chunk));
@@ -41,10 +42,23 @@ inline void unpack(const uint8_t* group, int8x16_t words[8]) {
         return;
     }
     uint8x16_t quants[8];
-    for (int chunk = 0; chunk < 4; ++chunk) {
-        const uint8x16_t nibbles = vld1q_u8(group + 64 * chunk);
-        quants[chunk] = vandq_u8(nibbles, vdupq_n_u8(15));
-        quants[4 + chunk] = vshrq_n_u8(nibbles, 4);
+    if constexpr (bits == 3) {
+        const uint8x16_t low = vdupq_n_u8(7);
+        const uint8x16_t four = vdupq_n_u8(4);
+        uint8x16_t chunks[3];
+        for (int i = 0; i < 3; ++i) {
+            chunks[i] = vld1q_u8(group + 64 * i);
+            quants[2 * i] = vandq_u8(chunks[i], low);
+            quants[2 * i + 1] = vandq_u8(vshrq_n_u8(chunks[i], 3), low);
+        }
+        quants[6] = vorrq_u8(vshrq_n_u8(chunks[0], 6), vandq_u8(vshrq_n_u8(chunks[2], 4), four));
+        quants[7] = vorrq_u8(vshrq_n_u8(chunks[1], 6), vandq_u8(vshrq_n_u8(chunks[2], 5), four));
+    } else {
+        for (int chunk = 0; chunk < 4; ++chunk) {
+            const uint8x16_t nibbles = vld1q_u8(group + 64 * chunk);
+            quants[chunk] = vandq_u8(nibbles, vdupq_n_u8(15));
+            quants[4 + chunk] = vshrq_n_u8(nibbles, 4);
+        }
     }
     if constexpr (bits == 5) {
         const uint8x16_t fifth = vld1q_u8(group + 256);
@@ -64,7 +78,12 @@ inline void unpack(const uint8_t* group, int8x16_t words[8]) {
             out[3] = vorrq_u8(out[3], vandq_u8(vshrq_n_u8(high, 2), upper));
         }
     }
+    constexpr Codebook codebook = layout_of(type).codebook;
     for (int chunk = 0; chunk < 8; ++chunk) {
+        if constexpr (codebook != Codebook::none) {
+            static constexpr CodebookBytes numbers = codebook_bytes(codebook);
+            quants[chunk] = vqtbl1q_u8(vld1q_u8(numbers.at), quants[chunk]);
+        }
         words[chunk] = vreinterpretq_s8_u8(quants[chunk]);
     }
 }
@@ -94,7 +113,7 @@ inline float32x4_t float_from_s8(const void* at) {
 template <Type type, int size>
 void multiply(const Panel& panel, const Tile& tile, float* out) {
     constexpr Layout layout = layout_of(type);
-    constexpr float zero = -static_cast<float>(layout.zero);
+    constexpr float zero = -layout.zero;
     float32x4_t sums[size][vectors];
     for (int token = 0; token < size; ++token) {
         for (int v = 0; v < vectors; ++v) {
@@ -113,7 +132,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         for (int v = 0; v < vectors; ++v) {
             const int row = vector_rows * v;
             int8x16_t words[8];
-            unpack<layout.bits>(quants + 4 * row, words);
+            unpack<type>(quants + 4 * row, words);
             if constexpr (layout.scales == Scales::super_halves) {
                 const float32x4_t super_scale = load_half(super + 2 * row);
                 const float32x4_t low_scale = vmulq_f32(super_scale, float_from_s8(scales + row));
@@ -143,6 +162,16 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                 scale = vmulq_f32(load_half(super + 2 * row), float_from_u8(scales + row));
                 minimum = vnegq_f32(vmulq_f32(load_half(super + 32 + 2 * row),
                                               float_from_u8(scales + panel_rows + row)));
+            } else if constexpr (layout.scales == Scales::super_signed) {
+                scale = vmulq_f32(load_half(super + 2 * row), float_from_s8(scales + row));
+                minimum = vmulq_n_f32(scale, zero);
+            } else if constexpr (layout.scales == Scales::row_steps) {
+                const uint32x4_t codes = vshlq_u32(vreinterpretq_u32_u8(vld1q_u8(super + 4 * row)),
+                                                   vdupq_n_s32(-4 * (group % super_groups)));
+                scale = vfmaq_f32(load_half(panel.data + 2 * row),
+                                  vcvtq_f32_u32(vandq_u32(codes, vdupq_n_u32(15))),
+                                  load_half(panel.data + 32 + 2 * row));
+                minimum = vmulq_n_f32(scale, zero);
             } else {
                 scale = load_half(scales + 2 * row);
                 minimum = layout.scales == Scales::half_minimum ? load_half(scales + 32 + 2 * row)
@@ -154,7 +183,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                 whole = dot(whole, words + 4, vld1q_s8(activations + 16));
                 const float32x4_t scaled = vmulq_f32(vcvtq_f32_s32(whole), scale);
                 sums[token][v] = vfmaq_n_f32(sums[token][v], scaled, activation_scales[token]);
-                if constexpr (layout.bits != 8) {
+                if constexpr (!is_signed(layout)) {
                     sums[token][v] = vfmaq_n_f32(sums[token][v], minimum, activation_sums[token]);
                 }
             }
@@ -486,7 +515,9 @@ const Kernels neon_kernels = {
     {{}, {}, {},
      POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
      POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
-     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K)},
+     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
+     POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
+     POCKETLM_TILES(Type::P4)},
     {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
     quantise,
     normalise,

@@ -19,7 +19,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         for (int row = 0; row < panel_rows; ++row) {
             int quants[group_columns];
             for (int column = 0; column < group_columns; ++column) {
-                quants[column] = quant_at(layout.bits, group_quants, row, column);
+                quants[column] = number_at(layout, group_quants, row, column);
             }
             const Affine low = affine_at(layout, panel, group, row, 0);
             const Affine high = affine_at(layout, panel, group, row, 1);
@@ -214,7 +214,9 @@ const Kernels portable_kernels = {
     {{}, {}, {},
      POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
      POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
-     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K)},
+     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
+     POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
+     POCKETLM_TILES(Type::P4)},
     {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
     quantise,
     normalise,

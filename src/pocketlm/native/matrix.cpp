@@ -11,7 +11,8 @@ namespace pocketlm {
 namespace {
 
 constexpr const char* names[type_count] = {"F32",  "F16",  "BF16", "Q4_0", "Q4_1", "Q5_0",
-                                           "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+                                           "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q3_K",
+                                           "IQ4_NL", "IQ4_XS", "P3", "P4"};
 
 constexpr bool finite_f16(uint16_t half) { return (half & 0x7c00u) != 0x7c00u; }
 
@@ -19,47 +20,6 @@ size_t groups_of(int columns) { return static_cast<size_t>(columns / group_colum
 
 size_t supers_of(int columns) {
     return (groups_of(columns) + super_groups - 1) / super_groups;
-}
-
-size_t panel_bytes(Layout layout, int columns) {
-    const size_t bytes = groups_of(columns) * (quant_bytes(layout) + scale_bytes(layout)) +
-                         supers_of(columns) * super_bytes(layout);
-    return (bytes + 63) / 64 * 64;
-}
-
-void write_u16(uint8_t* at, uint16_t value) { std::memcpy(at, &value, sizeof value); }
-
-void write_u32(uint8_t* at, uint32_t value) { std::memcpy(at, &value, sizeof value); }
-
-// Put one row's group among the 16 rows of its panel.
-template <int bits>
-void store_quants(const uint32_t words[8], int row, uint8_t* out) {
-    if constexpr (bits == 8) {
-        for (int chunk = 0; chunk < 8; ++chunk) {
-            write_u32(out + 64 * chunk + 4 * row, words[chunk]);
-        }
-        return;
-    }
-    for (int chunk = 0; chunk < 4; ++chunk) {
-        write_u32(out + 64 * chunk + 4 * row, (words[chunk] & 0x0f0f0f0fu) |
-                                                  (words[4 + chunk] & 0x0f0f0f0fu) << 4);
-    }
-    if constexpr (bits == 5) {
-        uint32_t fifth = 0;
-        for (int chunk = 0; chunk < 8; ++chunk) {
-            fifth |= (words[chunk] >> 4 & 0x01010101u) << chunk;
-        }
-        write_u32(out + 256 + 4 * row, fifth);
-    }
-    if constexpr (bits == 6) {
-        for (int half = 0; half < 2; ++half) {
-            uint32_t upper = 0;
-            for (int chunk = 0; chunk < 4; ++chunk) {
-                upper |= (words[4 * half + chunk] >> 4 & 0x03030303u) << (2 * chunk);
-            }
-            write_u32(out + 256 + 64 * half + 4 * row, upper);
-        }
-    }
 }
 
 // Returns whether the scales are finite.
@@ -74,7 +34,9 @@ bool store_scales(const Group& group, int row, uint8_t* out) {
         return finite_f16(group.scale);
     }
     out[row] = static_cast<uint8_t>(group.scale);
-    out[panel_rows + row] = static_cast<uint8_t>(group.minimum);
+    if constexpr (kind != Scales::super_signed) {
+        out[panel_rows + row] = static_cast<uint8_t>(group.minimum);
+    }
     return true;
 }
 
@@ -85,7 +47,7 @@ bool prepare_panel(const uint8_t* data, size_t row_bytes, int rows, int columns,
     constexpr Layout layout = layout_of(type);
     constexpr int block_groups = Format::columns / group_columns;
     if (rows < panel_rows) {
-        std::memset(out, 0, panel_bytes(layout, columns));
+        std::memset(out, 0, panel_bytes(type, columns));
     }
     bool finite = true;
     for (int block = 0; block < columns / Format::columns; ++block) {
@@ -116,11 +78,14 @@ bool prepare_panel(const uint8_t* data, size_t row_bytes, int rows, int columns,
 
 using PreparePanel = bool (*)(const uint8_t*, size_t, int, int, uint8_t*);
 
+// How a file stores a type: blocks of a row, with what makes panels of them; or panels (no columns).
 struct Format {
     int block_columns;
     int block_bytes;
     PreparePanel prepare;
 };
+
+constexpr Format panels_stored = {0, 0, nullptr};
 
 template <Type type>
 constexpr Format format_of() {
@@ -139,6 +104,11 @@ constexpr Format formats[type_count] = {
     format_of<Type::Q4_K>(),
     format_of<Type::Q5_K>(),
     format_of<Type::Q6_K>(),
+    format_of<Type::Q3_K>(),
+    format_of<Type::IQ4_NL>(),
+    format_of<Type::IQ4_XS>(),
+    panels_stored,
+    panels_stored,
 };
 
 const Format& format(Type type) { return formats[static_cast<int>(type)]; }
@@ -159,6 +129,15 @@ bool floats_finite(Type type, const uint8_t* data, size_t bytes) {
     return bad == 0;
 }
 
+// Whether the 32 float16 numbers of a stored panel's head are finite.
+bool head_finite(const uint8_t* head) {
+    bool finite = true;
+    for (int i = 0; i < 2 * panel_rows; ++i) {
+        finite &= finite_f16(half_at(head, i));
+    }
+    return finite;
+}
+
 }  // namespace
 
 Type type_named(const std::string& name) {
@@ -174,11 +153,22 @@ const char* name_of(Type type) { return names[static_cast<int>(type)]; }
 
 size_t stored_row_bytes(Type type, int columns) {
     const Format& form = format(type);
-    if (columns <= 0 || columns % form.block_columns != 0) {
+    if (form.block_columns == 0 || columns <= 0 || columns % form.block_columns != 0) {
         throw std::invalid_argument(std::to_string(columns) + " columns are not whole blocks of " +
                                     std::to_string(form.block_columns) + " (" + name_of(type) + ")");
     }
     return static_cast<size_t>(columns / form.block_columns) * static_cast<size_t>(form.block_bytes);
+}
+
+size_t panel_bytes(Type type, int columns) {
+    if (columns <= 0 || columns % group_columns != 0) {
+        throw std::invalid_argument(std::to_string(columns) + " columns are not whole groups of " +
+                                    std::to_string(group_columns) + " (" + name_of(type) + ")");
+    }
+    const Layout layout = layout_of(type);
+    const size_t bytes = head_bytes(layout) + groups_of(columns) * group_bytes(layout) +
+                         supers_of(columns) * super_bytes(layout);
+    return (bytes + 63) / 64 * 64;
 }
 
 Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t bytes,
@@ -189,22 +179,36 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
         throw std::invalid_argument("a matrix of " + std::to_string(rows) + " x " +
                                     std::to_string(columns) + " is out of range");
     }
-    const size_t row_bytes = stored_row_bytes(type, columns);
-    if (bytes != row_bytes * static_cast<size_t>(rows)) {
+    stride_ = in_panels(type) ? panel_bytes(type, columns) : stored_row_bytes(type, columns);
+    const size_t expected = is_stored_as_panels(type)
+                                ? stride_ * static_cast<size_t>(panels())
+                                : stored_row_bytes(type, columns) * static_cast<size_t>(rows);
+    if (bytes != expected) {
         throw std::invalid_argument("a " + std::string(name_of(type)) + " matrix of " +
                                     std::to_string(rows) + " x " + std::to_string(columns) +
-                                    " has " + std::to_string(row_bytes * static_cast<size_t>(rows)) +
-                                    " bytes, not " + std::to_string(bytes));
+                                    " has " + std::to_string(expected) + " bytes, not " +
+                                    std::to_string(bytes));
     }
-    if (is_prepared(type)) {
-        stride_ = panel_bytes(layout_of(type), columns);
-        prepared_ = share_memory(stride_ * static_cast<size_t>(panels()));
-        bytes_ = prepared_.size();
-    } else {
-        stride_ = row_bytes;
+    if (is_mapped()) {
         stored_ = data;
         bytes_ = bytes;
+    } else {
+        prepared_ = share_memory(stride_ * static_cast<size_t>(panels()));
+        bytes_ = prepared_.size();
     }
+    if (is_stored_as_panels(type)) {
+        for (int panel = 0; panel < panels(); ++panel) {
+            if (!head_finite(data + static_cast<size_t>(panel) * stride_)) {
+                throw std::invalid_argument("holds numbers that are not finite");
+            }
+        }
+    } else {
+        read_rows(pool, data, release);
+    }
+}
+
+void Matrix::read_rows(ThreadPool& pool, const uint8_t* data, bool release) {
+    const size_t row_bytes = stored_row_bytes(type_, columns_);
     // A few hundred KiB at a time: even work for the threads, and few calls to let go of pages.
     const size_t per_panel = row_bytes * panel_rows;
     const int step = static_cast<int>(std::max<size_t>(1, (size_t{512} << 10) / per_panel));
@@ -216,7 +220,7 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
             const uint8_t* begin = data + static_cast<size_t>(first * panel_rows) * row_bytes;
             const size_t size = static_cast<size_t>(end - first * panel_rows) * row_bytes;
             bool good = true;
-            if (is_prepared(type_)) {
+            if (in_panels(type_)) {
                 for (int panel = first; panel < last; ++panel) {
                     good &= format(type_).prepare(
                         data + static_cast<size_t>(panel * panel_rows) * row_bytes, row_bytes,
@@ -240,7 +244,7 @@ Matrix::Matrix(Type type, int rows, int columns, const uint8_t* data, size_t byt
 }
 
 Panel Matrix::panel(int index) const {
-    return {prepared_.data() + static_cast<size_t>(index) * stride_, columns_ / group_columns};
+    return {data() + static_cast<size_t>(index) * stride_, columns_ / group_columns};
 }
 
 const uint8_t* Matrix::stored_rows(int panel) const {
@@ -248,7 +252,7 @@ const uint8_t* Matrix::stored_rows(int panel) const {
 }
 
 void Matrix::row(int index, float* out) const {
-    if (!is_prepared(type_)) {
+    if (!in_panels(type_)) {
         const uint8_t* at = stored_ + static_cast<size_t>(index) * stride_;
         for (int column = 0; column < columns_; ++column) {
             out[column] = type_ == Type::F32   ? float_from_bits(read_u32(at + 4 * column))
@@ -265,9 +269,9 @@ void Matrix::row(int index, float* out) const {
         for (int half = 0; half < 2; ++half) {
             const Affine affine = affine_at(layout, from, group, row, half);
             for (int column = 16 * half; column < 16 * half + 16; ++column) {
-                const int quant = quant_at(layout.bits, quants, row, column);
+                const int number = number_at(layout, quants, row, column);
                 out[group * group_columns + column] =
-                    affine.scale * static_cast<float>(quant) + affine.minimum;
+                    affine.scale * static_cast<float>(number) + affine.minimum;
             }
         }
     }

@@ -1,5 +1,5 @@
-// A weight matrix in the form that kernels read: the file's mapping for 16- and 32-bit floats, panels
-// of 16 interleaved rows (layout.h) for quantised types.
+// A weight matrix in the form that kernels read: the file's mapping for 16- and 32-bit floats and for types
+// that are stored as panels, panels of 16 interleaved rows (layout.h) in memory for other quantised types.
 #pragma once
 
 #include <cstddef>
@@ -16,14 +16,18 @@ namespace pocketlm {
 Type type_named(const std::string& name);
 const char* name_of(Type type);
 
-// Bytes that a row of `columns` takes in a file. Throws std::invalid_argument when they do not divide.
+// Bytes that a row of `columns` takes in a file, of a type that is stored row by row. Throws
+// std::invalid_argument when they do not divide.
 size_t stored_row_bytes(Type type, int columns);
+
+// Bytes of a panel of `columns` columns, of a type that is in panels.
+size_t panel_bytes(Type type, int columns);
 
 class Matrix {
   public:
-    // Prepares `rows` x `columns` weights stored row by row in `data`. With `release`, data is a file
-    // mapping whose pages are let go as they are read. Throws std::invalid_argument for a size that
-    // does not fit or numbers that are not finite, std::bad_alloc.
+    // Prepares `rows` x `columns` weights stored in `data`. With `release`, data is a file mapping whose
+    // pages are let go as they are read, unless kernels read them. Throws std::invalid_argument for a
+    // size that does not fit or numbers that are not finite, std::bad_alloc.
     Matrix(Type type, int rows, int columns, const uint8_t* data, size_t bytes, ThreadPool& pool,
            bool release);
 
@@ -38,12 +42,14 @@ class Matrix {
     }
     size_t bytes() const { return bytes_; }
     // All of the form that kernels read.
-    const uint8_t* data() const { return is_prepared(type_) ? prepared_.data() : stored_; }
+    const uint8_t* data() const { return is_mapped() ? stored_ : prepared_.data(); }
+    // Whether that is the data it was made of.
+    bool is_mapped() const { return !in_panels(type_) || is_stored_as_panels(type_); }
 
-    // Prepared types only.
+    // Types in panels only.
     Panel panel(int index) const;
 
-    // Types used as stored only: the first row of a panel, and the bytes from row to row.
+    // Floats only: the first row of a panel, and the bytes from row to row.
     const uint8_t* stored_rows(int panel) const;
     size_t stride() const { return stride_; }
 
@@ -51,11 +57,13 @@ class Matrix {
     void row(int index, float* out) const;
 
   private:
+    void read_rows(ThreadPool& pool, const uint8_t* data, bool release);
+
     Type type_;
     int rows_;
     int columns_;
     size_t bytes_;
-    size_t stride_;  // bytes from row to row as stored, from panel to panel when prepared
+    size_t stride_;  // bytes from row to row of floats, otherwise from panel to panel
     const uint8_t* stored_ = nullptr;
     Part prepared_;
 };

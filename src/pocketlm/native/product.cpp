@@ -67,7 +67,7 @@ Tile QuantisedRows::tile(const RowTile& tile, int columns) const {
 void multiply_panel(const Kernels& kernels, const Matrix& weight, int panel, const RowTile& tile,
                     const QuantisedRows& quantised, const float* rows, float* out) {
     const int type = static_cast<int>(weight.type());
-    if (is_prepared(weight.type())) {
+    if (in_panels(weight.type())) {
         kernels.multiply[type][log2_of(tile.size)](weight.panel(panel),
                                                    quantised.tile(tile, weight.columns()), out);
     } else {
@@ -81,7 +81,7 @@ void multiply(ThreadPool& pool, const Matrix& weight, const float* x, int count,
     const size_t columns = static_cast<size_t>(weight.columns());
     const std::vector<RowTile> tiles = tile_rows(count, kernels.tile);
     QuantisedRows quantised;
-    if (is_prepared(weight.type())) {
+    if (in_panels(weight.type())) {
         quantised.reserve(count, weight.columns());
         for (const RowTile& tile : tiles) {
             for (int i = 0; i < tile.size; ++i) {

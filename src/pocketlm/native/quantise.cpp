@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "unpack.h"
-#include "write_rows.h"
+#include "write_steps.h"
 
 namespace pocketlm {
 namespace {
@@ -61,7 +61,10 @@ void read_group(const uint32_t words[8], Layout layout, const float scales[2], f
     for (int i = 0; i < 32; ++i) {
         const uint32_t byte = words[i / 4] >> (8 * (i % 4)) & 0xffu;
         const int quant = layout.bits == 8 ? static_cast<int8_t>(byte) : static_cast<int>(byte);
-        const float level = static_cast<float>(quant) - static_cast<float>(layout.zero);
+        const int number = layout.codebook == Codebook::none
+                               ? quant
+                               : codebook_numbers[static_cast<int>(layout.codebook)][quant];
+        const float level = static_cast<float>(number) - layout.zero;
         out[i] = scales[i / 16] * level + minimum;
     }
 }
@@ -87,6 +90,9 @@ void read_blocks(const uint8_t* row, int64_t columns, float* out) {
             } else if constexpr (layout.scales == Scales::super_minimum) {
                 scales[0] = scales[1] = unit * static_cast<float>(group.scale);
                 minimum = -(minimum_unit * static_cast<float>(group.minimum));
+            } else if constexpr (layout.scales == Scales::super_signed) {
+                scales[0] = scales[1] =
+                    unit * static_cast<float>(static_cast<int8_t>(group.scale));
             } else {
                 scales[0] = scales[1] = float_from_f16(group.scale);
                 if constexpr (layout.scales == Scales::half_minimum) {
@@ -98,43 +104,18 @@ void read_blocks(const uint8_t* row, int64_t columns, float* out) {
     }
 }
 
-// `scale` times the table entries that 16 bytes of nibbles mean.
-void read_entries(const uint8_t* nibbles, float scale, float* out) {
-    for (int i = 0; i < 16; ++i) {
-        out[i] = scale * static_cast<float>(iq4_entries[nibbles[i] & 15]);
-        out[16 + i] = scale * static_cast<float>(iq4_entries[nibbles[i] >> 4]);
-    }
-}
-
-void read_iq4_nl(const uint8_t* row, int64_t columns, float* out) {
-    for (int64_t at = 0; at < columns; at += WriteIQ4_NL::columns, row += WriteIQ4_NL::bytes) {
-        read_entries(row + 2, float_from_f16(read_u16(row)), out + at);
-    }
-}
-
-void read_iq4_xs(const uint8_t* row, int64_t columns, float* out) {
-    for (int64_t at = 0; at < columns; at += WriteIQ4_XS::columns, row += WriteIQ4_XS::bytes) {
-        const float unit = float_from_f16(read_u16(row));
-        for (int g = 0; g < 8; ++g) {
-            const int code = (row[4 + g / 2] >> (4 * (g % 2)) & 15) |
-                             (read_u16(row + 2) >> (2 * g) & 3) << 4;
-            read_entries(row + 8 + 16 * g, unit * static_cast<float>(code - 32), out + at + 32 * g);
-        }
-    }
-}
-
-void read_q3_k(const uint8_t* row, int64_t columns, float* out) {
-    for (int64_t at = 0; at < columns; at += WriteQ3_K::columns, row += WriteQ3_K::bytes) {
-        const float unit = float_from_f16(read_u16(row + 108));
-        const uint8_t* const scales = row + 96;
-        for (int i = 0; i < 256; ++i) {
-            const int half = i / 16;
-            const int code = (scales[half % 8] >> (4 * (half / 8)) & 15) |
-                             (scales[8 + half % 4] >> (2 * (half / 4)) & 3) << 4;
-            const int low = row[32 + 32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4)) & 3;
-            const int third = row[i % 32] >> (i / 32) & 1;
-            out[at + i] = unit * static_cast<float>(code - 32) * static_cast<float>(low + 4 * third - 4);
-        }
+// A row of P3 or P4 as its writer makes it.
+template <Type type>
+void read_steps(const uint8_t* row, int64_t columns, float* out) {
+    const float base = float_from_f16(read_u16(row));
+    const float step = float_from_f16(read_u16(row + 2));
+    row += row_steps_head;
+    for (int64_t at = 0; at < columns; at += group_columns, row += Block<type>::bytes) {
+        Group group;
+        Block<type>::unpack(row, &group, nullptr);
+        const float scale = std::fma(static_cast<float>(group.scale), step, base);
+        const float scales[2] = {scale, scale};
+        read_group(group.words, layout_of(type), scales, 0.0f, out + at);
     }
 }
 
@@ -176,12 +157,14 @@ const Format formats[] = {
     format<WriteQ4_1>("Q4_1", read_blocks<Type::Q4_1>),
     format<WriteQ5_0>("Q5_0", read_blocks<Type::Q5_0>),
     format<WriteQ8_0>("Q8_0", read_blocks<Type::Q8_0>),
-    format<WriteQ3_K>("Q3_K", read_q3_k),
+    format<WriteQ3_K>("Q3_K", read_blocks<Type::Q3_K>),
     format<WriteQ4_K>("Q4_K", read_blocks<Type::Q4_K>),
     format<WriteQ5_K>("Q5_K", read_blocks<Type::Q5_K>),
     format<WriteQ6_K>("Q6_K", read_blocks<Type::Q6_K>),
-    format<WriteIQ4_NL>("IQ4_NL", read_iq4_nl),
-    format<WriteIQ4_XS>("IQ4_XS", read_iq4_xs),
+    format<WriteIQ4_NL>("IQ4_NL", read_blocks<Type::IQ4_NL>),
+    format<WriteIQ4_XS>("IQ4_XS", read_blocks<Type::IQ4_XS>),
+    format<WriteP3>("P3", read_steps<Type::P3>),
+    format<WriteP4>("P4", read_steps<Type::P4>),
 };
 
 const Format& format_named(const std::string& name) {

@@ -202,4 +202,89 @@ struct Block<Type::Q6_K> {
     }
 };
 
+// third bits: bit g of byte i is column i's of group g | low two bits, in two halves of 128 columns: bits
+// 2g, 2g+1 of a half's 32 bytes are group g's | 6-bit scale + 32 of each 16 columns: low nibbles in 8
+// bytes, upper two bits in 4 | d
+template <>
+struct Block<Type::Q3_K> {
+    static constexpr int columns = 256;
+    static constexpr int bytes = 110;
+    static void unpack(const uint8_t* block, Group* groups, Super* super) {
+        super->scale = read_u16(block + 108);
+        const uint8_t* const scales = block + 96;
+        const auto scale = [scales](int half) {
+            const int code = (scales[half % 8] >> (4 * (half / 8)) & 15) |
+                             (scales[8 + half % 4] >> (2 * (half / 4)) & 3) << 4;
+            return static_cast<uint16_t>((code - 32) & 255);
+        };
+        for (int g = 0; g < 8; ++g) {
+            Group& group = groups[g];
+            for (int i = 0; i < 8; ++i) {
+                const uint32_t low = read_u32(block + 32 + 32 * (g / 4) + 4 * i) >> (2 * (g % 4));
+                const uint32_t third = read_u32(block + 4 * i) >> g;
+                group.words[i] = (low & 0x03030303u) | (third & 0x01010101u) << 2;
+            }
+            group.scale = scale(2 * g);
+            group.minimum = scale(2 * g + 1);
+        }
+    }
+};
+
+// d | nibbles, which mean numbers of a codebook
+template <>
+struct Block<Type::IQ4_NL> {
+    static constexpr int columns = 32;
+    static constexpr int bytes = 18;
+    static void unpack(const uint8_t* block, Group* group, Super* super) {
+        Block<Type::Q4_0>::unpack(block, group, super);
+    }
+};
+
+// d | upper two bits of 8 scales | low nibbles of the scales, + 32 | nibbles, as IQ4_NL's
+template <>
+struct Block<Type::IQ4_XS> {
+    static constexpr int columns = 256;
+    static constexpr int bytes = 136;
+    static void unpack(const uint8_t* block, Group* groups, Super* super) {
+        super->scale = read_u16(block);
+        for (int g = 0; g < 8; ++g) {
+            const int code = (block[4 + g / 2] >> (4 * (g % 2)) & 15) |
+                             (read_u16(block + 2) >> (2 * g) & 3) << 4;
+            groups[g].scale = static_cast<uint16_t>((code - 32) & 255);
+            read_nibbles(block + 8 + 16 * g, groups[g].words);
+        }
+    }
+};
+
+// A row of P4 and P3 before it goes into panels, in no file: base | step | for each group, code | quants.
+// The 32 indices of a group in words of four: word i's bytes are columns 4i…4i+3.
+constexpr int row_steps_head = 4;
+
+// code | nibbles
+template <>
+struct Block<Type::P4> {
+    static constexpr int columns = 32;
+    static constexpr int bytes = 17;
+    static void unpack(const uint8_t* block, Group* group, Super*) {
+        group->scale = block[0];
+        read_nibbles(block + 1, group->words);
+    }
+};
+
+// code | 32 times 3 bits
+template <>
+struct Block<Type::P3> {
+    static constexpr int columns = 32;
+    static constexpr int bytes = 13;
+    static void unpack(const uint8_t* block, Group* group, Super*) {
+        group->scale = block[0];
+        for (int i = 0; i < 8; ++i) {
+            // Four columns, twelve bits.
+            const uint32_t bits = read_u16(block + 1 + 3 * i / 2) >> (i % 2 * 4);
+            group->words[i] = (bits & 7u) | (bits & 56u) << 5 | (bits & 448u) << 10 |
+                              (bits & 3584u) << 15;
+        }
+    }
+};
+
 }  // namespace pocketlm

@@ -1,0 +1,15 @@
+// The types that files store as panels: from rows as writers make them to panels.
+#pragma once
+
+#include <cstdint>
+
+#include "layout.h"
+#include "pool.h"
+
+namespace pocketlm {
+
+// Interleave `rows` of P3 or P4 (unpack.h) to `out`, panel_bytes for each 16 rows; those that are missing
+// in the last mean 0. Throws std::invalid_argument for another type, or columns that are not whole groups.
+void interleave(ThreadPool& pool, Type type, const uint8_t* data, int rows, int columns, uint8_t* out);
+
+}  // namespace pocketlm
