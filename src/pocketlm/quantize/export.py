@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlm import _native
-from pocketlm.errors import OutputError, ParameterError, UnsupportedError
+from pocketlm.errors import ModelFileError, OutputError, ParameterError, UnsupportedError
 from pocketlm.formats import gguf_writer, safetensors_writer
-from pocketlm.formats.checkpoint import Checkpoint, Tensor, naming
+from pocketlm.formats.checkpoint import Checkpoint, Tensor
 from pocketlm.formats.config import read_object
 from pocketlm.formats.gguf_checkpoint import GGUFCheckpoint
 from pocketlm.formats.gguf_config import ADJACENT_PAIRS, ROPE_FACTORS, gguf_name
@@ -74,8 +74,8 @@ _COPIED = (
 )
 #: What a folder may hold that --force replaces.
 _REPLACEABLE = re.compile(
-    r"(?:config|model\.safetensors\.index|" + "|".join(map(re.escape, _COPIED)) + r")(?:\.json)?"
-    r"|model(?:-\d{5}-of-\d{5})?\.safetensors"
+    "|".join(map(re.escape, ("config.json", "model.safetensors.index.json", *_COPIED)))
+    + r"|model(-\d{5}-of-\d{5})?\.safetensors"
 )
 #: Keys of a GGUF file that are not true of what is made of it.
 _DROPPED = ("split.", "quantize.", "pocketlm.", "general.file_type")
@@ -107,8 +107,14 @@ def export(
     if dtype is not None and dtype not in DTYPES:
         raise ParameterError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
     _check_target(target, form, force)
-    with open_checkpoint(source) as checkpoint, naming(source):
-        write_checkpoint(checkpoint, target, form, dtype, adapter, progress, note)
+    merged = None if adapter is None else Adapter(adapter)
+    with open_checkpoint(source) as checkpoint:
+        try:
+            write_checkpoint(checkpoint, target, form, dtype, merged, progress, note)
+        except (ModelFileError, UnsupportedError) as error:
+            if str(error).startswith(str(source)):  # it names its file
+                raise
+            raise type(error)(f"{source}: {error}") from None
 
 
 def write_checkpoint(
@@ -116,15 +122,14 @@ def write_checkpoint(
     target: Path,
     form: str,
     dtype: str | None = None,
-    adapter: Path | None = None,
+    adapter: Adapter | None = None,
     progress: Progress = lambda what, done, total: None,
     note: Note = lambda text: None,
 ) -> None:
     """As `export`, of an open checkpoint; what is at `target` is replaced."""
-    weights = _Weights(checkpoint, None if adapter is None else Adapter(adapter))
-    type_ = weights.common_type if dtype is None else DTYPES[dtype]
-    if type_ is None:
-        type_ = "F16"
+    weights = _Weights(checkpoint, adapter)
+    # Quants of a few bits times a scale of 16: float16 rounds an eighth as much as bfloat16.
+    type_ = DTYPES[dtype] if dtype is not None else weights.common_type or "F16"
     if weights.common_type is None:
         note("the source is quantised: what that lost does not come back")
     write = _write_folder if form == "safetensors" else _write_gguf

@@ -30,15 +30,14 @@ _WEIGHTS = "adapter_model.safetensors"
 
 #: Options that do not change what merging is.
 _HARMLESS = {
-    "alora_invocation_tokens",
     "auto_mapping",
     "base_model_name_or_path",
-    "ensure_weight_tying",
     "exclude_modules",
     "inference_mode",
     "layers_pattern",
     "layers_to_transform",
     "lora_dropout",
+    "megatron_core",
     "modules_to_save",
     "peft_version",
     "qalora_group_size",
