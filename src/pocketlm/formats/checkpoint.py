@@ -154,3 +154,20 @@ def map_file(path: Path) -> mmap.mmap:
         if os.fstat(file.fileno()).st_size == 0:
             raise ModelFileError("the file is empty")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def let_go(tensor: Tensor) -> None:
+    """Give back the memory that a mapped tensor's data took; reading them again reads the file.
+
+    For work that goes through all tensors once: a mapping would stay in memory as far as it was
+    read.
+    """
+    owner: Any = tensor.data
+    first = owner
+    while isinstance(owner, np.ndarray):
+        first, owner = owner, owner.base
+    mapping = owner.obj if isinstance(owner, memoryview) else owner
+    if isinstance(mapping, mmap.mmap) and hasattr(mapping, "madvise"):
+        start = tensor.data.ctypes.data - first.ctypes.data
+        before = start % mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_DONTNEED, start - before, tensor.nbytes + before)

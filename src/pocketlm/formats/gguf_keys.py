@@ -162,27 +162,36 @@ def _scores(vocabulary: Vocabulary, rows: int) -> list[float]:
         scores = list(vocabulary.scores[:rows])
         return scores + [0.0] * (rows - len(scores))
     ids = {token: id for id, token in enumerate(vocabulary.tokens)}
-    order = dict.fromkeys(ids[left + right] for left, right in vocabulary.merges)
+    groups = _tied(vocabulary.merges)
     scores = [0.0] * rows
     # What is made sooner scores higher; what no merge makes is found or is not, whatever it scores.
-    for rank, id in enumerate(order):
-        scores[id] = -float(rank + 1)
+    for rank, group in enumerate(groups):
+        for left, right in group:
+            scores[ids[left + right]] = -float(rank + 1)
     made = merges_from_scores(vocabulary.tokens, vocabulary.kinds, scores[: len(ids)])
-    # Ways to make one token may come in another order: SentencePiece takes the leftmost.
-    if _by_token(made) != _by_token(vocabulary.merges):
+    if _tied(made) != groups:
         raise UnsupportedError(
             "GGUF cannot express this tokenizer: its merges do not follow from an order of tokens"
         )
     return scores
 
 
-def _by_token(merges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The merges in their order, but those of one token that follow each other sorted."""
-    result: list[tuple[str, str]] = []
-    group: list[tuple[str, str]] = []
-    for merge in merges:
-        if group and group[0][0] + group[0][1] != merge[0] + merge[1]:
-            result += sorted(group)
-            group = []
-        group.append(merge)
-    return result + sorted(group)
+def _tied(merges: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """The merges in groups, one for each score that SentencePiece would give.
+
+    All ways to make a token have its score, so a group begins where no token of the last one is
+    made any more. A group of one token is sorted: its ways come in one order or another, and
+    SentencePiece takes the leftmost.
+    """
+    last = {left + right: index for index, (left, right) in enumerate(merges)}
+    groups: list[list[tuple[str, str]]] = []
+    end = -1
+    for index, (left, right) in enumerate(merges):
+        if index > end:
+            groups.append([])
+        groups[-1].append((left, right))
+        end = max(end, last[left + right])
+    return [
+        sorted(group) if len({left + right for left, right in group}) == 1 else group
+        for group in groups
+    ]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pocketlm import _native
 from pocketlm.errors import ModelFileError, OutputError, ParameterError, UnsupportedError
 from pocketlm.formats import gguf_writer, safetensors_writer
-from pocketlm.formats.checkpoint import Checkpoint, Tensor
+from pocketlm.formats.checkpoint import Checkpoint, Tensor, let_go
 from pocketlm.formats.config import read_object
 from pocketlm.formats.gguf_checkpoint import GGUFCheckpoint
 from pocketlm.formats.gguf_config import ADJACENT_PAIRS, ROPE_FACTORS, gguf_name
@@ -223,6 +223,7 @@ class _Pass:
             write(stored, data)
             self.done += data.nbytes
             self.progress(self.what, self.done, self.total)
+        let_go(self.weights.tensors[name])
 
 
 def _size(tensor: Tensor, type_: str) -> int:
