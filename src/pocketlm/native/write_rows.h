@@ -75,7 +75,8 @@ bool quantise_row(const float* row, const float* w, int64_t columns, uint8_t* ou
 }
 
 // to -= e[0] * from[0] + … + e[3] * from[3], one after the other.
-inline void subtract(const float* e, const float* from, int64_t stride, int64_t count, float* __restrict to) {
+inline void subtract(const float* e, const float* from, int64_t stride, int64_t count,
+                     float* __restrict to) {
     const float* const first = from;
     const float* const second = from + stride;
     const float* const third = from + 2 * stride;

@@ -4,7 +4,8 @@
 //
 //   columns, bytes   of a block; `group`, the columns that share a scale
 //   Levels           what a quant means: value = scale * level(quant) + minimum
-//   fit(x, w)        scales for a block's weights x, weighed by w > 0: as stored, and as a reader has them
+//   fit(x, w)        scales for a block's weights x, weighed by w > 0: as stored, and as a reader
+//                    has them
 //   pack             a fit and one quant a column, to bytes
 //
 // Fit and quants are apart, so that quants can be chosen one after the other while the weights change
@@ -493,7 +494,7 @@ struct WriteQ8_0 : Standalone {
     static constexpr int group = 32;
     using Levels = Uniform<-127, 127>;
     static Fit<1> fit(const float* x, const float* w) {
-        return fit_half_scale<Levels>(x, w, {2.0f, 1.0f, 0.125f});
+        return fit_half_scale<Levels>(x, w, {3.0f, 2.0f, 0.0625f});
     }
     static void pack(const Fit<1>& fit, const uint8_t* quants, uint8_t* block) {
         put_u16(block, fit.unit);
@@ -528,7 +529,7 @@ struct WriteQ4_K : Standalone {
     static constexpr int group = 32;
     using Levels = Uniform<0, 15>;
     static Fit<8> fit(const float* x, const float* w) {
-        return SuperMinimum<Levels>(x, w, {1.0f, 4.0f, 0.125f}).fit();
+        return SuperMinimum<Levels>(x, w, {1.0f, 4.0f, 0.25f}).fit();
     }
     static void pack(const Fit<8>& fit, const uint8_t* quants, uint8_t* block) {
         put_u16(block, fit.unit);
@@ -569,7 +570,7 @@ struct WriteQ6_K : Standalone {
     static constexpr int group = 16;
     using Levels = Uniform<-32, 31>;
     static Fit<16> fit(const float* x, const float* w) {
-        return SuperScale<Levels, Uniform<-128, 127>, 16>(x, w, {1.5f, 2.5f, 0.25f}, 1).fit();
+        return SuperScale<Levels, Uniform<-128, 127>, 16>(x, w, {2.0f, 3.5f, 0.125f}, 1).fit();
     }
     static void pack(const Fit<16>& fit, const uint8_t* quants, uint8_t* block) {
         for (int half = 0; half < 2; ++half) {
@@ -624,7 +625,7 @@ struct WriteQ3_K : Standalone {
     }
 };
 
-// d | upper two bits of 8 scales | low nibbles of the scales, + 32 | nibbles, which mean table entries
+// d | upper two bits of 8 scales | low nibbles of the scales, + 32 | nibbles, for table entries
 struct WriteIQ4_XS : Standalone {
     static constexpr int columns = 256;
     static constexpr int bytes = 136;
