@@ -12,6 +12,7 @@ import numpy as np
 
 from pocketlm.errors import ModelFileError, UnsupportedError
 from pocketlm.formats.gguf_writer import Value
+from pocketlm.formats.tokenizer import END_SPELLINGS
 from pocketlm.formats.tokenizer_pre import name_of
 from pocketlm.formats.tokenizer_vocabulary import (
     SPACE,
@@ -107,7 +108,9 @@ def tokenizer_keys(vocabulary: Vocabulary, rows: int, ends: Sequence[int]) -> di
             kinds[vocabulary.unk_id] = Kind.UNKNOWN
     keys["token_type"] = np.array(kinds, np.int32)
     eos = vocabulary.eos_id if vocabulary.eos_id is not None else next(iter(ends), None)
-    eot, eom, *_ = *(id for id in ends if id != eos), None, None
+    others = [id for id in ends if id != eos and id < len(tokens)]
+    # Of what else ends an answer, first what says so by its name.
+    eot, eom, *_ = *sorted(others, key=lambda id: tokens[id] not in END_SPELLINGS), None, None
     ids = {
         "bos_token_id": vocabulary.bos_id,
         "eos_token_id": eos,

@@ -72,6 +72,8 @@ _COPIED = (
     "chat_template.jinja",
     "chat_template.json",
 )
+#: Larger than any of them.
+_MOST_COPIED = 1 << 26
 #: What a folder may hold that --force replaces.
 _REPLACEABLE = re.compile(
     "|".join(map(re.escape, ("config.json", "model.safetensors.index.json", *_COPIED)))
@@ -371,7 +373,7 @@ def _write_folder(
 
 def _copied_files(folder: Path, type_: str) -> dict[str, bytes]:
     """The files of a hub folder, config.json with the new type."""
-    files = {name: (folder / name).read_bytes() for name in _COPIED if (folder / name).is_file()}
+    files = {name: _small(folder / name) for name in _COPIED if (folder / name).is_file()}
     config = read_object(folder / "config.json")
     for key in ("torch_dtype", "dtype", "auto_map"):  # code of the source's folder is not copied
         config.pop(key, None)
@@ -379,13 +381,28 @@ def _copied_files(folder: Path, type_: str) -> dict[str, bytes]:
     return {"config.json": _json(config), **files}
 
 
+def _small(path: Path) -> bytes:
+    if path.stat().st_size > _MOST_COPIED:
+        raise ModelFileError(f"{path} is larger than {_MOST_COPIED >> 20} MiB")
+    return path.read_bytes()
+
+
 def _folder_files(checkpoint: GGUFCheckpoint, weights: _Weights, type_: str) -> dict[str, bytes]:
     """What a hub folder says of a GGUF file's model."""
     vocabulary = read_gguf(checkpoint.metadata)
     config = _hub_config(weights, type_)
+    # Tokens that end a turn are known by name; a GGUF file names one end of a text, often another.
+    ends = checkpoint.generation_config.get("eos_token_id", [])
+    ends = [*ends, *sorted(checkpoint.tokenizer().eot_ids.difference(ends))]
     generation = {
-        key: config[key] for key in ("bos_token_id", "pad_token_id") if config[key] is not None
-    } | checkpoint.generation_config
+        key: value
+        for key, value in (
+            ("bos_token_id", config["bos_token_id"]),
+            ("pad_token_id", config["pad_token_id"]),
+            ("eos_token_id", ends or None),
+        )
+        if value is not None
+    }
     return {
         "config.json": _json(config),
         "generation_config.json": _json(generation),
