@@ -14,7 +14,7 @@ using reference::Random;
 namespace {
 
 constexpr const char* types[] = {"F32",  "F16",  "BF16", "Q4_0", "Q4_1",   "Q5_0",  "Q8_0",
-                                 "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"};
+                                 "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "P3",   "P4"};
 
 // Any bits are floats: of all sizes, some of them not finite.
 std::vector<float> random_bits(Random& random, size_t count, bool finite) {
@@ -137,9 +137,11 @@ TEST(any_factor_is_followed_or_refused) {
             }
             std::vector<uint8_t> out(quantised_block_bytes(type, 256) * static_cast<size_t>(rows));
             std::vector<float> errors(count);
+            const std::vector<float> shared = random_bits(
+                random, static_cast<size_t>(shared_numbers(type) * rows), random() % 4 != 0);
             followed += !refused([&] {
                 quantise_columns(pool, type, weights.data(), rows, 256, nullptr, factor.data(),
-                                 nullptr, out.data(), errors.data());
+                                 shared.data(), out.data(), errors.data());
                 CHECK(all_finite(errors));
             });
         }
@@ -152,12 +154,14 @@ TEST(any_factor_is_followed_or_refused) {
     for (const std::string type : types) {
         std::vector<uint8_t> out(quantised_block_bytes(type, 256) * 11);
         std::vector<float> errors(11 * 256);
+        std::vector<float> shared(11 * static_cast<size_t>(shared_numbers(type)));
+        fit_rows(pool, type, weights.data(), 11, 256, nullptr, shared.data());
         followed += !refused([&] {
-            quantise_columns(pool, type, weights.data(), 11, 256, nullptr, identity.data(), nullptr,
-                             out.data(), errors.data());
+            quantise_columns(pool, type, weights.data(), 11, 256, nullptr, identity.data(),
+                             shared.data(), out.data(), errors.data());
         });
     }
-    CHECK(followed >= 10);
+    CHECK(followed >= 12);
 }
 
 TEST(any_bytes_are_numbers) {

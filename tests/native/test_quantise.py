@@ -15,6 +15,8 @@ FLOATS = ["F32", "F16", "BF16"]
 QUANTISED = [
     *("Q4_0", "Q4_1", "Q5_0", "Q8_0", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
 ]
+#: Types of this project, whose blocks share two float16 numbers at the beginning of their row.
+OWN = ["P3", "P4"]
 POOL = _native.ThreadPool(2)
 
 
@@ -29,9 +31,25 @@ def importance_of(columns: int = 512) -> np.ndarray:
 
 
 def dequantised(type_name: str, data: np.ndarray) -> np.ndarray:
-    """By gguf-py, which shares no code with ours."""
+    """By gguf-py, which shares no code with ours, where it knows the type."""
+    if type_name in OWN:
+        columns = 32 * ((data.shape[1] - 4) // {"P3": 13, "P4": 17}[type_name])
+        return _native.dequantise(POOL, type_name, data.reshape(-1), len(data), columns)
     with np.errstate(over="ignore", invalid="ignore"):
         return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[type_name])
+
+
+def with_feedback(
+    pool: _native.ThreadPool,
+    type_name: str,
+    weights: np.ndarray,
+    importance: np.ndarray | None,
+    factor: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whole rows at once: their bytes as `quantise` gives them, and the errors."""
+    shared = _native.fit_rows(pool, type_name, weights, importance)
+    data, errors = _native.quantise_columns(pool, type_name, weights, importance, factor, shared)
+    return np.concatenate([shared.astype(np.float16).view(np.uint8), data], axis=1), errors
 
 
 def columns_in_block(type_name: str) -> int:
@@ -147,7 +165,7 @@ def test_importance_lowers_the_weighted_error(type_name: str) -> None:
         np.testing.assert_array_equal(data, again)
 
 
-@pytest.mark.parametrize("type_name", QUANTISED)
+@pytest.mark.parametrize("type_name", QUANTISED + OWN)
 def test_threads_change_nothing(type_name: str) -> None:
     weights, importance = weights_of("normal", rows=41), importance_of()
     factor = correlated(512)[1]
@@ -155,9 +173,7 @@ def test_threads_change_nothing(type_name: str) -> None:
     for threads in (1, 3):
         pool = _native.ThreadPool(threads)
         plain = _native.quantise(pool, type_name, weights, importance)
-        results.append(
-            (plain, *_native.quantise_columns(pool, type_name, weights, importance, factor))
-        )
+        results.append((plain, *with_feedback(pool, type_name, weights, importance, factor)))
     for one, three in zip(*results, strict=True):
         np.testing.assert_array_equal(one, three)
 
@@ -178,7 +194,7 @@ def odd_rows() -> np.ndarray:
     return rows
 
 
-@pytest.mark.parametrize("type_name", QUANTISED)
+@pytest.mark.parametrize("type_name", QUANTISED + OWN)
 def test_odd_rows_survive(type_name: str) -> None:
     rows = odd_rows()
     for importance in (None, np.zeros(256, np.float32), np.eye(1, 256, 3, dtype=np.float32)[0]):
@@ -195,7 +211,7 @@ def test_odd_rows_survive(type_name: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    type_name=st.sampled_from(FLOATS + QUANTISED),
+    type_name=st.sampled_from(FLOATS + QUANTISED + OWN),
     weights=hnp.arrays(np.float32, (2, 256), elements=st.floats(-(2.0**127), 2.0**127, width=32))
     | hnp.arrays(np.float32, (2, 256), elements=st.floats(width=32)),
     importance=st.none()
@@ -229,18 +245,21 @@ def by_columns(
 ) -> np.ndarray:
     """A whole matrix with error feedback, `width` columns at a time."""
     left = weights.copy()
-    parts = []
+    shared = _native.fit_rows(POOL, type_name, weights, importance)
+    parts = [shared.astype(np.float16).view(np.uint8)]
     for at in range(0, weights.shape[1], width):
         these, rest = slice(at, at + width), slice(at + width, None)
         part = np.ascontiguousarray(left[:, these])
         square = np.ascontiguousarray(factor[these, these])
-        data, errors = _native.quantise_columns(POOL, type_name, part, importance[these], square)
+        data, errors = _native.quantise_columns(
+            POOL, type_name, part, importance[these], square, shared
+        )
         left[:, rest] -= errors @ factor[these, rest]
         parts.append(data)
     return np.concatenate(parts, axis=1)
 
 
-@pytest.mark.parametrize("type_name", QUANTISED)
+@pytest.mark.parametrize("type_name", QUANTISED + OWN)
 def test_feedback_lowers_the_error_of_products(type_name: str) -> None:
     weights = weights_of("normal")
     h, factor = correlated(512)
@@ -255,42 +274,43 @@ def test_feedback_lowers_the_error_of_products(type_name: str) -> None:
         assert loss(by_columns(type_name, weights, importance, factor, width)) < 0.7 * rounded
 
 
-@pytest.mark.parametrize("type_name", QUANTISED)
+@pytest.mark.parametrize("type_name", QUANTISED + OWN)
 def test_what_feedback_returns_adds_up(type_name: str) -> None:
     weights, importance = weights_of("laplace", rows=11), importance_of()
     factor = correlated(512)[1]
-    data, errors = _native.quantise_columns(POOL, type_name, weights, importance, factor)
+    data, errors = with_feedback(POOL, type_name, weights, importance, factor)
     # Each weight is its value, its own error and what it took from columns before.
     rebuilt = dequantised(type_name, data) + errors.astype(np.float64) @ np.triu(factor)
     np.testing.assert_allclose(rebuilt, weights, rtol=0, atol=1e-5 * np.abs(weights).max())
     below = factor.copy()
     below[np.tril_indices(512, -1)] = np.nan
     for again, first in zip(
-        _native.quantise_columns(POOL, type_name, weights, importance, below),
+        with_feedback(POOL, type_name, weights, importance, below),
         (data, errors),
         strict=True,
     ):
         np.testing.assert_array_equal(again, first)
 
 
-@pytest.mark.parametrize("type_name", QUANTISED)
+@pytest.mark.parametrize("type_name", QUANTISED + OWN)
 def test_without_feedback_it_is_plain_rounding(type_name: str) -> None:
     weights, importance = weights_of("laplace", rows=11), importance_of()
     for given_importance in (None, importance):
         plain = _native.quantise(POOL, type_name, weights, given_importance)
-        data, errors = _native.quantise_columns(
+        data, errors = with_feedback(
             POOL, type_name, weights, given_importance, np.eye(512, dtype=np.float32)
         )
         np.testing.assert_array_equal(data, plain)
         np.testing.assert_array_equal(errors, weights - dequantised(type_name, plain))
-    assert _native.fit_rows(POOL, type_name, weights, importance).shape == (11, 0)
+    shared = _native.fit_rows(POOL, type_name, weights, importance)
+    assert shared.shape == (11, 2 if type_name in OWN else 0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_not_finite_are_refused_by_row(bad: float) -> None:
     weights = weights_of("normal")
     weights[[20, 13], [511, 300]] = bad
-    for type_name in FLOATS + QUANTISED:
+    for type_name in FLOATS + QUANTISED + OWN:
         with pytest.raises(ValueError, match=rf"row 13 .* {type_name} cannot hold"):
             _native.quantise(POOL, type_name, weights)
     with pytest.raises(ValueError, match=r"row 13 .* not finite"):
@@ -341,6 +361,8 @@ def test_what_does_not_fit_is_refused() -> None:
     refused("takes no error feedback", columns, "F16", weights, None, eye)
     refused("differ in columns", columns, "Q4_0", weights, None, eye[:, :128].copy())
     refused("shared is not", columns, "Q4_0", weights, None, eye, np.ones((2, 1), np.float32))
+    refused("shared is not", columns, "P4", weights, None, eye)
+    refused("shared is not", columns, "P4", weights, None, eye, np.ones((1, 2), np.float32))
     wide = np.ones((1, 1280), np.float32)
     refused("1024 columns", columns, "Q4_K", wide, None, np.eye(1280, dtype=np.float32))
     for at, wrong in [((3, 3), 0.0), ((3, 3), -1.0), ((3, 9), np.nan), ((3, 9), np.inf)]:

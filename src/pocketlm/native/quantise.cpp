@@ -312,6 +312,9 @@ void quantise_columns(ThreadPool& pool, const std::string& type, const float* we
         throw std::invalid_argument("error feedback takes " + std::to_string(most_feedback_columns) +
                                     " columns at once at most, not " + std::to_string(width));
     }
+    if (!finite(shared, rows * format.shared_numbers)) {
+        throw std::invalid_argument("what the rows' blocks share is not finite");
+    }
     for (int64_t i = 0; i < width; ++i) {
         if (!(factor[i * width + i] > 0.0f) || !finite(factor + i * width + i, width - i)) {
             throw std::invalid_argument("row " + std::to_string(i) +

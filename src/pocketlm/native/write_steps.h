@@ -45,7 +45,10 @@ struct WriteSteps {
             sorted[g] = fits[g].scale;
         }
         std::sort(sorted.begin(), sorted.end());
-        float least = std::numeric_limits<float>::infinity();
+        // In float64, since squares of the largest weights' scales overflow float32.
+        double least = std::numeric_limits<double>::max();
+        shared[0] = stored(2.0f * sorted.front());
+        shared[1] = stored(2.0f * (sorted.back() - sorted.front()) / (codes - 1));
         for (const float low_share : {0.0f, 0.01f, 0.03f}) {
             for (const float high_share : {0.0f, 0.01f, 0.03f}) {
                 const float last = static_cast<float>(count - 1);
@@ -53,9 +56,9 @@ struct WriteSteps {
                 const float high = sorted[count - 1 - static_cast<size_t>(high_share * last)];
                 const float base = stored(2.0f * low);
                 const float step = stored(2.0f * (high - low) / (codes - 1));
-                float error = 0.0f;
+                double error = 0.0;
                 for (const Scaled& fit : fits) {
-                    const float off = fit.scale - scale_of(base, step, code_of(base, step, fit.scale));
+                    const double off = fit.scale - scale_of(base, step, code_of(base, step, fit.scale));
                     error += fit.curvature * off * off;
                 }
                 if (error < least) {
@@ -97,7 +100,7 @@ struct WriteSteps {
                                     0.05f * Levels::highest};
 
     static float stored(float number) {
-        return float_from_f16(f16_from_float(std::min(number, 65504.0f)));
+        return float_from_f16(f16_from_float(number < 65504.0f ? number : 65504.0f));
     }
 
     // Levels are twice what a reader's numbers are.
@@ -106,8 +109,7 @@ struct WriteSteps {
     }
 
     static int code_of(float base, float step, float scale) {
-        const float code = (2.0f * scale - base) * inverse_of(step);
-        return static_cast<int>(std::lround(std::clamp(code, 0.0f, static_cast<float>(codes - 1))));
+        return Uniform<0, codes - 1>::index((2.0f * scale - base) * inverse_of(step));
     }
 };
 
