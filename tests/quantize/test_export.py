@@ -18,6 +18,7 @@ from pocketlm.formats import gguf_writer
 from pocketlm.formats.gguf_checkpoint import GGUFCheckpoint
 from pocketlm.formats.open import open_checkpoint
 from pocketlm.quantize import export as exporting
+from pocketlm.quantize import weights as weights_of
 from pocketlm.quantize.export import export
 from quantize import tiny
 
@@ -166,6 +167,34 @@ def test_a_quantised_file_is_written_out(name: str, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "narrow/config.json").read_text())["torch_dtype"] == "float16"
 
 
+def test_phi_3s_fused_tensors_may_lie_apart(tmp_path: Path) -> None:
+    source, apart = tmp_path / "source", tmp_path / "apart"
+    for folder in (source, apart):
+        tiny.save("phi3 with heads of 32", folder)
+    whole = load_file(source / "model.safetensors")
+    parts = {}
+    for name, value in whole.items():
+        if "qkv" in name:
+            split = zip("vqk", (value[192:], value[:128], value[128:192]), strict=True)
+            parts |= {name.replace("qkv", part): np.ascontiguousarray(v) for part, v in split}
+        elif "gate_up" in name:
+            parts[name.replace("gate_up", "gate")] = value[:128]
+            parts[name.replace("gate_up", "up")] = np.ascontiguousarray(value[128:])
+        else:
+            parts[name] = value
+    save_file(parts, apart / "model.safetensors", metadata={"format": "pt"})
+    modules = {"model.layers.1.self_attn.qkv_proj": (256, 128, 4)}
+    adapter(tmp_path / "lora", modules)
+    for folder in (source, apart):
+        export(folder, tmp_path / f"{folder.name}.gguf", "gguf", adapter=tmp_path / "lora")
+    found = [weights(tmp_path / f"{name}.gguf") for name in ("source", "apart")]
+    assert found[0].keys() == whole.keys()
+    for name, value in found[0].items():
+        np.testing.assert_allclose(
+            np.frombuffer(value, "<f4"), np.frombuffer(found[1][name], "<f4"), atol=1e-5
+        )
+
+
 def test_a_copy_keeps_the_metadata(tmp_path: Path) -> None:
     source, file = tmp_path / "source", tmp_path / "a.gguf"
     tiny.save(LLAMA, source)
@@ -178,7 +207,7 @@ def test_chunks_change_nothing(tmp_path: Path, monkeypatch) -> None:
     source = tmp_path / "source"
     tiny.save(LLAMA, source)
     export(source, tmp_path / "whole.gguf", "gguf")
-    monkeypatch.setattr(exporting, "_CHUNK", 100)
+    monkeypatch.setattr(weights_of, "_CHUNK", 100)
     export(source, tmp_path / "chunked.gguf", "gguf")
     assert (tmp_path / "whole.gguf").read_bytes() == (tmp_path / "chunked.gguf").read_bytes()
     export(tmp_path / "chunked.gguf", tmp_path / "back", "safetensors")

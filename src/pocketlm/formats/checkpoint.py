@@ -43,6 +43,18 @@ ELEMENT_TYPES: Mapping[str, tuple[int, int]] = {
 }
 
 
+#: The types that files hold as panels of 16 interleaved rows (native/layout.h), by their bits.
+PANEL_BITS: Mapping[str, int] = {"P3": 3, "P4": 4}
+PANEL_ROWS = 16
+
+
+def panel_bytes(type_: str, columns: int) -> int:
+    """Bytes of one panel: two float16 for each row, 4-bit codes for each 32 columns, quants."""
+    groups = columns // 32
+    head = codes = 64  # codes of 8 groups
+    return head + -(-groups // 8) * codes + groups * 64 * PANEL_BITS[type_]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
     """A stored tensor.

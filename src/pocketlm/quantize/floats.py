@@ -11,7 +11,13 @@ import numpy.typing as npt
 from pocketlm import _native
 from pocketlm.errors import ModelFileError
 from pocketlm.formats import checked
-from pocketlm.formats.checkpoint import ELEMENT_TYPES, Tensor
+from pocketlm.formats.checkpoint import (
+    ELEMENT_TYPES,
+    PANEL_BITS,
+    PANEL_ROWS,
+    Tensor,
+    panel_bytes,
+)
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,19 +35,40 @@ def to_floats(pool: _native.ThreadPool, tensor: Tensor, start: int, stop: int) -
 
     Raises ModelFileError for numbers that are not finite.
     """
-    block, block_bytes = ELEMENT_TYPES[tensor.type]
-    columns = tensor.shape[-1]
-    row_bytes = columns // block * block_bytes
-    data = tensor.data[start * row_bytes : stop * row_bytes]
-    if tensor.type == "Q5_1":  # which nobody writes any more, nor does the native code
-        values = _q5_1(data, stop - start, columns)
+    if tensor.type in PANEL_BITS:
+        values = _panels(pool, tensor, start, stop)
     else:
-        values = _native.dequantise(pool, tensor.type, data, stop - start, columns)
+        values = _rows(pool, tensor, start, stop)
     if not np.isfinite(values).all():
         raise ModelFileError(
             f"tensor {checked.shown(tensor.name)} holds values that are not finite"
         )
     return values
+
+
+def _rows(pool: _native.ThreadPool, tensor: Tensor, start: int, stop: int) -> Floats:
+    block, block_bytes = ELEMENT_TYPES[tensor.type]
+    columns = tensor.shape[-1]
+    row_bytes = columns // block * block_bytes
+    data = tensor.data[start * row_bytes : stop * row_bytes]
+    if tensor.type == "Q5_1":  # which nobody writes any more, nor does the native code
+        return _q5_1(data, stop - start, columns)
+    return _native.dequantise(pool, tensor.type, data, stop - start, columns)
+
+
+def _panels(pool: _native.ThreadPool, tensor: Tensor, start: int, stop: int) -> Floats:
+    """Rows of a matrix in panels: those panels that hold them, as the runtime reads them."""
+    rows, columns = tensor.shape
+    first, last = start // PANEL_ROWS, -(-stop // PANEL_ROWS)
+    size = panel_bytes(tensor.type, columns)
+    held = min(last * PANEL_ROWS, rows) - first * PANEL_ROWS
+    data = tensor.data.reshape(-1)[first * size : last * size]
+    try:
+        matrix = _native.Matrix(tensor.type, held, columns, data, pool)
+    except ValueError as error:
+        raise ModelFileError(f"tensor {checked.shown(tensor.name)}: {error}") from None
+    before = first * PANEL_ROWS
+    return np.stack([matrix.row(row - before) for row in range(start, stop)])
 
 
 def _q5_1(data: npt.NDArray[np.uint8], rows: int, columns: int) -> Floats:

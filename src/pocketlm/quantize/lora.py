@@ -101,21 +101,23 @@ class Adapter:
         else:
             self._pairs.setdefault(module, {})[side] = tensor
 
-    def check(self, tensors: Mapping[str, Tensor]) -> None:
-        """Raise ModelFileError unless all of it belongs to the model's `tensors`."""
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ModelFileError unless all of it belongs to the model's tensors, by their shapes."""
         with naming(self._path):
             for name, tensor in self._whole.items():
-                if name not in tensors or tensors[name].shape != tensor.shape:
+                if shapes.get(name) != tensor.shape:
                     raise ModelFileError(f"the model has no {checked.shown(name)} of this shape")
             for module, pair in self._pairs.items():
-                self._check_pair(module, pair, tensors.get(f"{module}.weight"))
+                self._check_pair(module, pair, shapes.get(f"{module}.weight"))
 
-    def _check_pair(self, module: str, pair: dict[str, Tensor], weight: Tensor | None) -> None:
+    def _check_pair(
+        self, module: str, pair: dict[str, Tensor], weight: tuple[int, ...] | None
+    ) -> None:
         what = f"the adapter of {checked.shown(module)}"
-        if weight is None or len(weight.shape) != 2:
+        if weight is None or len(weight) != 2:
             raise ModelFileError(f"{what} is for another model, which this is not")
         rank = int(_of(module, self._ranks, self._rank))
-        rows, columns = weight.shape
+        rows, columns = weight
         for side, shape in (("A", (rank, columns)), ("B", (rows, rank))):
             if side not in pair or pair[side].shape != shape:
                 held = list(pair[side].shape) if side in pair else "missing"
