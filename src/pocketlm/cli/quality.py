@@ -222,14 +222,23 @@ def _plot(models: Sequence[str], results: "Results") -> str:
     def losses(reading: "Reading") -> list[Loss]:
         return [found for found in reading.found if isinstance(found, Loss)]
 
+    labels = _short(models)
+    texts = _short([reading.name for reading in results.readings])
+    series = dict(zip(texts, map(losses, results.readings), strict=True))
     if len(models) == 1:
-        shares = {reading.name: losses(reading)[0].divergence for reading in results.readings}
-        return by_share(shares, f"What {Path(models[0]).name} lost")
+        shares = {text: of_text[0].divergence for text, of_text in series.items()}
+        return by_share(shares, f"What {labels[0]} lost")
     points = {
-        reading.name: [
-            Point(Path(name).name, size.bits_per_weight, loss.kl_mean)
-            for name, size, loss in zip(models, results.models, losses(reading), strict=True)
+        text: [
+            Point(label, size.bits_per_weight, loss.kl_mean)
+            for label, size, loss in zip(labels, results.models, of_text, strict=True)
         ]
-        for reading in results.readings
+        for text, of_text in series.items()
     }
-    return by_bits(points, "What was lost, by bits per weight")
+    return by_bits(points, "What models lost")
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """File names instead of paths, where no two are alike."""
+    short = [Path(name).name for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)

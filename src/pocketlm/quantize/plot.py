@@ -20,6 +20,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 876, 64, 500
 _INK, _FAINT, _GRID = "#1f2328", "#59636e", "#d8dee4"
 #: Told apart by people who do not see all colours (Okabe and Ito 2008).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+#: Text that is read over lines.
+_OUTLINED = {"paint-order": "stroke", "stroke": "#ffffff", "stroke-width": "3"}
 #: Shares of the tokens that the axis of `by_share` names; what is beyond the last is not drawn.
 _SHARES = (0, 0.5, 0.9, 0.99, 0.999)
 #: Decades below the largest loss that are shown at most.
@@ -53,6 +55,7 @@ def by_bits(series: Mapping[str, Sequence[Point]], title: str) -> str:
     for count in range(math.ceil(least / step), math.floor(most / step) + 1):
         parts += _tick(across(count * step), f"{count * step:g}")
     parts += _head(title, "bits per weight", list(series))
+    highest: dict[tuple[str, float], float] = {}
     for colour, each in zip(_colours(len(series)), series.values(), strict=True):
         placed = sorted(each, key=lambda point: point.bits_per_weight)
         places = [(across(p.bits_per_weight), up.at(p.divergence.value)) for p in placed]
@@ -61,10 +64,9 @@ def by_bits(series: Mapping[str, Sequence[Point]], title: str) -> str:
             low, high = up.at(point.divergence.low), up.at(point.divergence.high)
             parts.append(f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="{colour}"/>')
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
-            right = x > (_LEFT + _RIGHT) / 2
-            anchor, beside = ("end", -8) if right else ("start", 8)
-            parts.append(_text(x + beside, y - 8, point.label, anchor=anchor, fill=colour))
-    return _picture(parts)
+            key = point.label, x  # a model that read several texts is named once
+            highest[key] = min(highest.get(key, high), high)
+    return _picture(parts + _labels(highest))
 
 
 def by_share(series: Mapping[str, Array], title: str) -> str:
@@ -116,6 +118,24 @@ class _Decades:
                 parts.append(f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="{_GRID}"/>')
                 parts.append(_text(_LEFT - 8, y + 4, f"{value:g}", anchor="end", fill=_FAINT))
         return parts
+
+
+def _labels(points: Mapping[tuple[str, float], float]) -> list[str]:
+    """Each label above its point, (label, x) -> y, and above labels that would touch it."""
+    parts: list[str] = []
+    taken: list[tuple[float, float, float]] = []
+    for (label, x), y in sorted(points.items(), key=lambda item: -item[1]):
+        width = 7 * len(label)
+        left = min(x + 4, _WIDTH - 8 - width)
+        y -= 6
+        while any(
+            left < end and start < left + width and abs(y - other) < 14
+            for start, end, other in taken
+        ):
+            y -= 2
+        taken.append((left, left + width, y))
+        parts.append(_text(left, y, label, **_OUTLINED))
+    return parts
 
 
 def _step(span: float) -> float:
