@@ -134,7 +134,7 @@ def _labels(points: Mapping[tuple[str, float], float]) -> list[str]:
         ):
             y -= 2
         taken.append((left, left + width, y))
-        parts.append(_text(left, y, label, **_OUTLINED))
+        parts.append(_text(left, y, label, 12, **_OUTLINED))
     return parts
 
 
