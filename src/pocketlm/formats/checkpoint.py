@@ -84,7 +84,7 @@ class Tensors(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         """Return a tensor; raise UnsupportedError for one of a type that pocketlm does not run."""
         tensor = self._tensors[name]
-        if tensor.type not in ELEMENT_TYPES:
+        if tensor.type not in ELEMENT_TYPES and tensor.type not in PANEL_BITS:
             raise UnsupportedError(
                 f"tensor {checked.shown(name)} is stored as {tensor.type}, which is not supported"
                 f" (supported: {', '.join(ELEMENT_TYPES)})"

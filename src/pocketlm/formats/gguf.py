@@ -40,6 +40,9 @@ TYPE_NUMBERS = {
     30: "BF16",
 }
 
+#: Bytes, which mean something by metadata alone (`panels`).
+_I8 = 24
+
 _FLOAT32, _BOOL, _STRING, _ARRAY = 6, 7, 8, 9
 #: Metadata numbers by the number of their type, in the letters that struct and NumPy share.
 _LETTERS = {
@@ -268,6 +271,8 @@ def _element_type(number: int) -> tuple[str, tuple[int, int] | None]:
     name = TYPE_NUMBERS.get(number)
     if name is not None:
         return name, ELEMENT_TYPES[name]
+    if number == _I8:
+        return "I8", (1, 1)
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     try:

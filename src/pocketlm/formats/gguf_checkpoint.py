@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketlm.errors import ModelFileError
-from pocketlm.formats import gguf_config
+from pocketlm.formats import gguf_config, panels
 from pocketlm.formats.checkpoint import Checkpoint, Tensor, Tensors, map_file, naming
 from pocketlm.formats.gguf import GGUF, read_gguf
 
@@ -31,7 +31,7 @@ class GGUFCheckpoint(Checkpoint):
     def __init__(self, path: Path, parts: Sequence[GGUF]) -> None:
         """Make one checkpoint of a file's parts, read. Metadata is the first part's."""
         first = parts[0]
-        tensors = _joined(parts)
+        tensors = panels.restored(first.metadata, _joined(parts))
         self.path = path
         self.metadata = first.metadata
         self.raw_metadata: Mapping[str, memoryview] = first.raw

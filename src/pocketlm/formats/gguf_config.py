@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pocketlm.errors import ModelFileError, UnsupportedError
-from pocketlm.formats import checked
+from pocketlm.formats import checked, panels
 from pocketlm.formats.checkpoint import Tensor
 from pocketlm.formats.gguf import Texts
 
@@ -123,7 +123,12 @@ def architecture(metadata: Mapping[str, Any]) -> str:
         raise ModelFileError("metadata key general.architecture is missing")
     if _ARCHITECTURE.fullmatch(name) is None:
         raise ModelFileError(f"general.architecture is {checked.shown(name)}, which is no name")
-    return name
+    return name.removeprefix(panels.PREFIX)
+
+
+def _rope_pairing(metadata: Mapping[str, Any]) -> str:
+    """Which numbers of a head turn together: files with panels keep the hub's order."""
+    return "adjacent" if metadata["general.architecture"] in ADJACENT_PAIRS else "half"
 
 
 def hub_tensors(model_type: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -208,7 +213,7 @@ def hub_config(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> di
         "sliding_window": keys.count(own("attention.sliding_window")),
         "partial_rotary_factor": _rotary_part(keys.count(own("rope.dimension_count")), head_dim),
         "rope_parameters": _rope_parameters(keys, own, tensors),
-        "rope_pairing": "adjacent" if model_type in ADJACENT_PAIRS else "half",
+        "rope_pairing": _rope_pairing(metadata),
         **_special_ids(keys, vocabulary),
     }
     if tensors:

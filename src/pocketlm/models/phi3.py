@@ -33,7 +33,7 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Progr
         make.project(
             "x",
             "qkv",
-            make.linear(f"{name}.self_attn.qkv_proj", shape.queries + 2 * shape.keys, shape.hidden),
+            *_qkv(make, name, shape),
             norm=make.vector(f"{name}.input_layernorm.weight", shape.hidden),
         )
         make.attend("qkv", "attended", layer, shape.queries)
@@ -43,16 +43,7 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Progr
             make.linear(f"{name}.self_attn.o_proj", shape.hidden, shape.queries),
             add=True,
         )
-        gate, up = (
-            make.linear(
-                f"{name}.mlp.gate_up_proj",
-                shape.intermediate,
-                shape.hidden,
-                start=start,
-                of=2 * shape.intermediate,
-            )
-            for start in (0, shape.intermediate)
-        )
+        gate, up = _gate_up(make, name, shape)
         norm = make.vector(f"{name}.post_attention_layernorm.weight", shape.hidden)
         make.project("x", "gated", gate, up, norm=norm, gate=True)
         make.project(
@@ -69,6 +60,23 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Progr
         norm=make.vector("model.norm.weight", shape.hidden),
     )
     return shape.program(make, rope=read_rope(read, shape), window=_window(read, shape))
+
+
+def _qkv(make: Builder, name: str, shape: Shape) -> list[Linear]:
+    """The rows of q, k and v: fused, or apart where they differ in type."""
+    fused = f"{name}.self_attn.qkv_proj"
+    if f"{fused}.weight" in make.tensors:
+        return [make.linear(fused, shape.queries + 2 * shape.keys, shape.hidden)]
+    rows = {"q": shape.queries, "k": shape.keys, "v": shape.keys}
+    return [make.linear(f"{name}.self_attn.{k}_proj", n, shape.hidden) for k, n in rows.items()]
+
+
+def _gate_up(make: Builder, name: str, shape: Shape) -> list[Linear]:
+    fused, rows = f"{name}.mlp.gate_up_proj", shape.intermediate
+    if f"{fused}.weight" in make.tensors:
+        starts = (0, rows)
+        return [make.linear(fused, rows, shape.hidden, start=s, of=2 * rows) for s in starts]
+    return [make.linear(f"{name}.mlp.{k}_proj", rows, shape.hidden) for k in ("gate", "up")]
 
 
 def _window(config: Config, shape: Shape) -> int | None:
