@@ -1,5 +1,5 @@
 // Random stored weights, and what they mean: each number by itself, straight from the definition of
-// its file type, in float64. Slow and plain on purpose; shares no code with the runtime.
+// its type, in float64. Slow and plain on purpose; shares no code with the runtime.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "layout.h"
-#include "matrix.h"
 
 namespace reference {
 
@@ -92,88 +91,191 @@ inline double q6_k(const uint8_t* block, int column) {
     return half(block + 208) * scale * (low + 16 * high - 32);
 }
 
-inline double number(Type type, const uint8_t* row, int column) {
+inline double q3_k(const uint8_t* block, int column) {
     const int i = column % 32;
-    const auto block = [&](int bytes, int columns) { return row + column / columns * bytes; };
-    // Nibbles of 32 columns lie in 16 bytes: the low ones are the first 16 columns.
-    const auto nibble = [&](const uint8_t* at) { return bits(at + i % 16, i / 16, 4); };
-    switch (type) {
-        case Type::F32: {
-            float value;
-            std::memcpy(&value, row + 4 * column, 4);
-            return static_cast<double>(value);
-        }
-        case Type::F16:
-            return half(row + 2 * column);
-        case Type::BF16: {
-            const uint8_t widened[4] = {0, 0, row[2 * column], row[2 * column + 1]};
-            float value;
-            std::memcpy(&value, widened, 4);
-            return static_cast<double>(value);
-        }
-        case Type::Q4_0: {
-            const uint8_t* at = block(18, 32);
-            return half(at) * (nibble(at + 2) - 8);
-        }
-        case Type::Q4_1: {
-            const uint8_t* at = block(20, 32);
-            return half(at) * nibble(at + 4) + half(at + 2);
-        }
-        case Type::Q5_0: {
-            const uint8_t* at = block(22, 32);
-            return half(at) * (nibble(at + 6) + 16 * bits(at + 2, i, 1) - 16);
-        }
-        case Type::Q5_1: {
-            const uint8_t* at = block(24, 32);
-            return half(at) * (nibble(at + 8) + 16 * bits(at + 4, i, 1)) + half(at + 2);
-        }
-        case Type::Q8_0: {
-            const uint8_t* at = block(34, 32);
-            return half(at) * static_cast<int8_t>(at[2 + i]);
-        }
-        case Type::Q4_K:
-            return q4_k(block(144, 256), column % 256, false);
-        case Type::Q5_K:
-            return q4_k(block(176, 256), column % 256, true);
-        case Type::Q6_K:
-            return q6_k(block(210, 256), column % 256);
-    }
-    return 0.0;
+    const int low = bits(block + 32 + 32 * (column / 128) + i, column % 128 / 32, 2);
+    const int quant = low + 4 * bits(block + i, column / 32, 1) - 4;
+    const int part = column / 16;
+    const int scale = bits(block + 96 + part % 8, part / 8, 4) +
+                      16 * bits(block + 104 + part % 4, part / 4, 2) - 32;
+    return half(block + 108) * scale * quant;
+}
+
+constexpr int iq4_numbers[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                 1,    13,   25,  38,  53,  69,  89,  113};
+
+inline double iq4_xs(const uint8_t* block, int column) {
+    const int group = column / 32;
+    const int i = column % 32;
+    const int scale = bits(block + 4, group, 4) + 16 * bits(block + 2, group, 2) - 32;
+    return half(block) * scale * iq4_numbers[bits(block + 8 + 16 * group + i % 16, i / 16, 4)];
 }
 
 inline Type type_at(int index) { return static_cast<Type>(index); }
 
-inline int block_columns(Type type) {
-    return type >= Type::Q4_K ? 256 : pocketlm::is_prepared(type) ? 32 : 1;
-}
-
-// Where a block's float16 numbers are; -1: there is none.
-struct Halves {
-    int first;
-    int second;
+// How a type is stored: blocks of a row, or panels of 16 rows (in groups of so many columns).
+struct Form {
+    int columns;
+    int bytes;
+    bool panels = false;
 };
 
-inline Halves halves_of(Type type) {
+inline Form form_of(Type type) {
     switch (type) {
-        case Type::Q4_1:
-        case Type::Q5_1:
-        case Type::Q4_K:
-        case Type::Q5_K:
-            return {0, 2};
-        case Type::Q6_K:
-            return {208, -1};
-        default:
-            return {0, -1};
+        case Type::F32: return {1, 4};
+        case Type::F16: return {1, 2};
+        case Type::BF16: return {1, 2};
+        case Type::Q4_0: return {32, 18};
+        case Type::Q4_1: return {32, 20};
+        case Type::Q5_0: return {32, 22};
+        case Type::Q5_1: return {32, 24};
+        case Type::Q8_0: return {32, 34};
+        case Type::Q4_K: return {256, 144};
+        case Type::Q5_K: return {256, 176};
+        case Type::Q6_K: return {256, 210};
+        case Type::Q3_K: return {256, 110};
+        case Type::IQ4_NL: return {32, 18};
+        case Type::IQ4_XS: return {256, 136};
+        case Type::P3: return {32, 192, true};
+        case Type::P4: return {32, 256, true};
     }
+    return {0, 0};
 }
 
-// Stored rows: any bytes, but float16 (or float) numbers of a sane size, of either sign.
-inline std::vector<uint8_t> random_rows(Type type, int rows, int columns, Random& random) {
-    const size_t row_bytes = pocketlm::stored_row_bytes(type, columns);
-    std::vector<uint8_t> data(static_cast<size_t>(rows) * row_bytes);
+inline bool is_float(Type type) { return form_of(type).columns == 1; }
+
+// Bytes of a row, or of a panel.
+inline size_t stride_of(Type type, int columns) {
+    const Form form = form_of(type);
+    const int blocks = columns / form.columns;
+    // A panel has 64 bytes for its rows, and for each 256 columns.
+    const int more = form.panels ? 64 + 64 * ((blocks + 7) / 8) : 0;
+    return static_cast<size_t>(blocks * form.bytes + more);
+}
+
+inline size_t stored_bytes(Type type, int rows, int columns) {
+    const int count = form_of(type).panels ? (rows + 15) / 16 : rows;
+    return static_cast<size_t>(count) * stride_of(type, columns);
+}
+
+// Twice what the indices of P3 and P4 stand for.
+constexpr int p3_numbers[8] = {-31, -19, -11, -3, 3, 11, 19, 31};
+constexpr int p4_numbers[16] = {-63, -49, -37, -29, -21, -15, -9, -3, 3, 9, 15, 21, 29, 37, 49, 63};
+
+// A panel: base of 16 rows, step of 16 rows, both float16; then for each 8 groups 32 bits of codes for
+// each row, and the groups' indices.
+inline double in_panel(Type type, const uint8_t* panel, int row, int column) {
+    const int group = column / 32;
+    const int i = column % 32;
+    const uint8_t* const eight = panel + 64 + group / 8 * (64 + 8 * form_of(type).bytes);
+    const uint8_t* const indices = eight + 64 + group % 8 * form_of(type).bytes;
+    const int code = bits(eight + 4 * row, group % 8, 4);
+    const double scale = half(panel + 2 * row) + code * half(panel + 32 + 2 * row);
+    const int at = 4 * row + i % 4;
+    if (type == Type::P4) {
+        return scale * p4_numbers[bits(indices + 64 * (i % 16 / 4) + at, i / 16, 4)] / 2;
+    }
+    int index;
+    if (i < 24) {
+        index = indices[64 * (i / 8) + at] >> (i % 8 < 4 ? 0 : 3) & 7;
+    } else {
+        const int last = i < 28 ? 0 : 1;
+        index = (indices[64 * last + at] >> 6) + 4 * bits(indices + 128 + at, 6 + last, 1);
+    }
+    return scale * p3_numbers[index] / 2;
+}
+
+// The number at a row and column of a matrix as it is stored.
+inline double number(Type type, const uint8_t* data, int columns, int row, int column) {
+    const Form form = form_of(type);
+    const size_t stride = stride_of(type, columns);
+    if (form.panels) {
+        return in_panel(type, data + static_cast<size_t>(row / 16) * stride, row % 16, column);
+    }
+    const uint8_t* const at =
+        data + static_cast<size_t>(row) * stride + column / form.columns * form.bytes;
+    const int within = column % form.columns;
+    const int i = column % 32;
+    // Nibbles of 32 columns lie in 16 bytes: the low ones are the first 16 columns.
+    const auto nibble = [&](const uint8_t* nibbles) { return bits(nibbles + i % 16, i / 16, 4); };
+    switch (type) {
+        case Type::F32: {
+            float value;
+            std::memcpy(&value, at, 4);
+            return static_cast<double>(value);
+        }
+        case Type::F16:
+            return half(at);
+        case Type::BF16: {
+            const uint8_t widened[4] = {0, 0, at[0], at[1]};
+            float value;
+            std::memcpy(&value, widened, 4);
+            return static_cast<double>(value);
+        }
+        case Type::Q4_0:
+            return half(at) * (nibble(at + 2) - 8);
+        case Type::Q4_1:
+            return half(at) * nibble(at + 4) + half(at + 2);
+        case Type::Q5_0:
+            return half(at) * (nibble(at + 6) + 16 * bits(at + 2, i, 1) - 16);
+        case Type::Q5_1:
+            return half(at) * (nibble(at + 8) + 16 * bits(at + 4, i, 1)) + half(at + 2);
+        case Type::Q8_0:
+            return half(at) * static_cast<int8_t>(at[2 + i]);
+        case Type::Q4_K:
+            return q4_k(at, within, false);
+        case Type::Q5_K:
+            return q4_k(at, within, true);
+        case Type::Q6_K:
+            return q6_k(at, within);
+        case Type::Q3_K:
+            return q3_k(at, within);
+        case Type::IQ4_NL:
+            return half(at) * iq4_numbers[nibble(at + 2)];
+        case Type::IQ4_XS:
+            return iq4_xs(at, within);
+        case Type::P3:
+        case Type::P4:
+            break;
+    }
+    return 0.0;
+}
+
+// Where a quantised matrix's float16 numbers are, in ascending order.
+inline std::vector<size_t> halves_of(Type type, int rows, int columns) {
+    const size_t end = stored_bytes(type, rows, columns);
+    std::vector<size_t> all;
+    if (form_of(type).panels) {
+        for (size_t panel = 0; panel < end; panel += stride_of(type, columns)) {
+            for (size_t at = 0; at < 64; at += 2) {
+                all.push_back(panel + at);
+            }
+        }
+        return all;
+    }
+    const bool two = type == Type::Q4_1 || type == Type::Q5_1 || type == Type::Q4_K || type == Type::Q5_K;
+    const size_t first = type == Type::Q6_K ? 208 : type == Type::Q3_K ? 108 : 0;
+    for (size_t block = 0; block < end; block += static_cast<size_t>(form_of(type).bytes)) {
+        all.push_back(block + first);
+        if (two) {
+            all.push_back(block + 2);
+        }
+    }
+    return all;
+}
+
+// Any bytes.
+inline std::vector<uint8_t> random_bytes(size_t count, Random& random) {
+    std::vector<uint8_t> data(count);
     for (uint8_t& byte : data) {
         byte = static_cast<uint8_t>(random());
     }
+    return data;
+}
+
+// A stored matrix: any bytes, but float16 (or float) numbers of a sane size, of either sign.
+inline std::vector<uint8_t> random_weights(Type type, int rows, int columns, Random& random) {
+    std::vector<uint8_t> data = random_bytes(stored_bytes(type, rows, columns), random);
     const auto put_half = [&](size_t at) {
         const uint32_t value = (random() & 0x83ffu) | (7 + random() % 4) << 10;
         data[at] = static_cast<uint8_t>(value);
@@ -184,7 +286,7 @@ inline std::vector<uint8_t> random_rows(Type type, int rows, int columns, Random
             const float value = uniform(random);
             std::memcpy(&data[at], &value, 4);
         }
-    } else if (!pocketlm::is_prepared(type)) {
+    } else if (is_float(type)) {
         for (size_t at = 0; at < data.size(); at += 2) {
             put_half(at);
             if (type == Type::BF16) {
@@ -192,13 +294,8 @@ inline std::vector<uint8_t> random_rows(Type type, int rows, int columns, Random
             }
         }
     } else {
-        const size_t block = pocketlm::stored_row_bytes(type, block_columns(type));
-        const Halves halves = halves_of(type);
-        for (size_t at = 0; at < data.size(); at += block) {
-            put_half(at + static_cast<size_t>(halves.first));
-            if (halves.second >= 0) {
-                put_half(at + static_cast<size_t>(halves.second));
-            }
+        for (size_t at : halves_of(type, rows, columns)) {
+            put_half(at);
         }
     }
     return data;

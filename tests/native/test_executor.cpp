@@ -44,14 +44,12 @@ struct Weight {
     Weight(Type type, int row_count, int column_count, Random& random)
         : rows(row_count),
           columns(column_count),
-          data(reference::random_rows(type, row_count, column_count, random)) {
+          data(reference::random_weights(type, row_count, column_count, random)) {
         ThreadPool pool(1, "");
         matrix = std::make_shared<Matrix>(type, rows, columns, data.data(), data.size(), pool, false);
-        const size_t stride = stored_row_bytes(type, columns);
         for (int row = 0; row < rows; ++row) {
             for (int column = 0; column < columns; ++column) {
-                numbers.push_back(reference::number(
-                    type, data.data() + static_cast<size_t>(row) * stride, column));
+                numbers.push_back(reference::number(type, data.data(), columns, row, column));
             }
         }
     }
@@ -416,38 +414,44 @@ TEST(an_8_bit_cache_comes_close) {
 }
 
 TEST(quantised_weights_run_too) {
-    Random random(3);
-    constexpr int columns = 64;
-    auto pool = std::make_shared<ThreadPool>(2, "");
-    const auto cache = std::make_shared<KVCache>(1, 1, 2, "f16");
-    const Weight embedding(Type::F16, vocabulary, columns, random);
-    const Weight gate(Type::Q4_0, 37, columns, random);
-    const Weight up(Type::Q8_0, 37, columns, random);
-    Executor executor(pool, cache, {columns, columns, 37}, {1, 1, 2, 1.0f, 0}, {{{}}, 1.0f, false},
-                      epsilon);
-    executor.embed(0, embedding.matrix);
-    executor.pick(0, 1);
-    executor.project(1, 2, {gate.matrix, up.matrix}, {}, {}, true, false);
-    const std::vector<int32_t> tokens = some_tokens(9);
-    const std::vector<int32_t> picks = {0, 3, 4, 5, 8};
-    const std::vector<int32_t> blocks = {cache->allocate()};
-    std::vector<float> out(picks.size() * 37);
-    executor.run(tokens.data(), 9, {{9, 0, 0, blocks.data(), 1}}, picks.data(), 5, out.data());
-    double error = 0.0;
-    double size = 0.0;
-    for (size_t i = 0; i < picks.size(); ++i) {
-        const auto begin =
-            embedding.numbers.begin() + tokens[static_cast<size_t>(picks[i])] * columns;
-        const Numbers x(begin, begin + columns);
-        const Numbers g = gate(x);
-        const Numbers u = up(x);
-        for (size_t j = 0; j < 37; ++j) {
-            const double expected = g[j] / (1.0 + std::exp(-g[j])) * u[j];
-            error += std::pow(static_cast<double>(out[i * 37 + j]) - expected, 2);
-            size += expected * expected;
+    using Types = std::vector<Type>;
+    for (const Types& types : {Types{Type::F16, Type::Q4_0, Type::Q8_0},
+                               {Type::IQ4_NL, Type::IQ4_NL, Type::Q4_1},
+                               {Type::P4, Type::P3, Type::P4},
+                               {Type::P3, Type::P4, Type::Q5_0}}) {
+        Random random(3);
+        constexpr int columns = 64;
+        auto pool = std::make_shared<ThreadPool>(2, "");
+        const auto cache = std::make_shared<KVCache>(1, 1, 2, "f16");
+        const Weight embedding(types[0], vocabulary, columns, random);
+        const Weight gate(types[1], 37, columns, random);
+        const Weight up(types[2], 37, columns, random);
+        Executor executor(pool, cache, {columns, columns, 37}, {1, 1, 2, 1.0f, 0}, {{{}}, 1.0f, false},
+                          epsilon);
+        executor.embed(0, embedding.matrix);
+        executor.pick(0, 1);
+        executor.project(1, 2, {gate.matrix, up.matrix}, {}, {}, true, false);
+        const std::vector<int32_t> tokens = some_tokens(9);
+        const std::vector<int32_t> picks = {0, 3, 4, 5, 8};
+        const std::vector<int32_t> blocks = {cache->allocate()};
+        std::vector<float> out(picks.size() * 37);
+        executor.run(tokens.data(), 9, {{9, 0, 0, blocks.data(), 1}}, picks.data(), 5, out.data());
+        double error = 0.0;
+        double size = 0.0;
+        for (size_t i = 0; i < picks.size(); ++i) {
+            const auto begin =
+                embedding.numbers.begin() + tokens[static_cast<size_t>(picks[i])] * columns;
+            const Numbers x(begin, begin + columns);
+            const Numbers g = gate(x);
+            const Numbers u = up(x);
+            for (size_t j = 0; j < 37; ++j) {
+                const double expected = g[j] / (1.0 + std::exp(-g[j])) * u[j];
+                error += std::pow(static_cast<double>(out[i * 37 + j]) - expected, 2);
+                size += expected * expected;
+            }
         }
+        CHECK(std::sqrt(error / size) < 0.02);
     }
-    CHECK(std::sqrt(error / size) < 0.02);
 }
 
 TEST(sequences_in_one_step_do_not_meet) {
