@@ -114,9 +114,11 @@ class BlockPool:
         if self._prefixes is not None and count < len(tokens) // self.positions:
             count = max(count, self._bring(self._prefixes, chain, tokens, root))
         first = self.first_seen(count * self.positions)
-        for i in reversed(range(len(chain))):
-            if not first <= i < count and chain[i].number != GONE:
-                self.drop(chain[i])
+        # Those before a window are of the more use the nearer they are to it, for a rewind; of
+        # those that lead elsewhere a beginning is of more use than an end.
+        for block in (*chain[:first], *reversed(chain[count:])):
+            if block.number != GONE:
+                self.drop(block)
         return chain[:count]
 
     def save(self, chain: list[Block], tokens: Ids[int], root: Block) -> None:
