@@ -194,7 +194,7 @@ def dequantise(pool: ThreadPool, type: str, data: Bytes, rows: int, columns: int
     """
 
 def interleave(pool: ThreadPool, type: str, data: Bytes, rows: int, columns: int) -> Bytes:
-    """Rows of P3 or P4, as `quantise` makes them, to panels as files hold them and kernels read them.
+    """Rows of P3 or P4, as `quantise` makes them, to panels, which files hold and kernels read.
 
     uint8 [panels, panel bytes]; a panel has 16 rows. Raises ValueError as `quantise`.
     """

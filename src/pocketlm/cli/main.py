@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pocketlm.cli import bench, chat, export, list, pull, quality, rm, run, show
+from pocketlm.cli import bench, chat, export, list, needle, pull, quality, quantize, rm, run, show
 from pocketlm.cli.options import Offline
 from pocketlm.cli.output import fail
 from pocketlm.errors import Error
@@ -32,6 +32,8 @@ app.command()(rm.rm)
 app.command()(bench.bench)
 app.command()(export.export)
 app.command()(quality.quality)
+app.command()(needle.needle)
+app.command()(quantize.quantize)
 
 
 def _version(wanted: bool) -> None:

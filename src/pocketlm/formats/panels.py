@@ -49,31 +49,28 @@ def restored(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict
         if not isinstance(values, Sequence | np.ndarray) or len(values) != len(listed):
             raise ModelFileError(f"{key} is not a list of one for each tensor in panels")
     for name, kind, rows, columns in zip(*lists, strict=True):
-        result[str(name)] = _restored(tensors, name, kind, rows, columns)
+        result[str(name)] = _restored(tensors, str(name), str(kind), rows, columns)
     return result
 
 
 def _restored(
-    tensors: Mapping[str, Tensor], name: Any, kind: Any, rows: Any, columns: Any
+    tensors: Mapping[str, Tensor], name: str, kind: str, rows: object, columns: object
 ) -> Tensor:
     tensor = tensors.get(name)
     if tensor is None:
-        raise ModelFileError(
-            f"pocketlm.panels names a tensor {checked.shown(str(name))}, not there"
-        )
+        raise ModelFileError(f"pocketlm.panels names a tensor {checked.shown(name)}, not there")
     if kind not in PANEL_BITS:
         raise UnsupportedError(
-            f"tensor {checked.shown(name)} is of type {checked.shown(str(kind))}: "
+            f"tensor {checked.shown(name)} is of type {checked.shown(kind)}: "
             "the file needs a newer pocketlm"
         )
-    try:
-        rows, columns = int(rows), int(columns)
-        if min(rows, columns) < 1 or columns % 32:
-            raise ValueError
-    except (ValueError, TypeError):
+    if not (isinstance(rows, np.integer) and isinstance(columns, np.integer)):
+        raise ModelFileError(f"pocketlm.panels has no whole numbers for {checked.shown(name)}")
+    rows, columns = int(rows), int(columns)
+    if min(rows, columns) < 1 or columns % 32:
         raise ModelFileError(
             f"tensor {checked.shown(name)} has {rows} x {columns} weights, which no panels hold"
-        ) from None
+        )
     shape = (-(-rows // PANEL_ROWS), panel_bytes(kind, columns))
     if tensor.type != "I8" or tensor.shape != shape:
         raise ModelFileError(

@@ -162,18 +162,10 @@ def _size(shape: tuple[int, ...], type_: str) -> int:
 
 
 def _write_gguf(weights: Weights, target: Path, type_: str, progress: Progress, note: Note) -> None:
-    checkpoint, shapes = weights.checkpoint, weights.shapes
+    shapes = weights.shapes
     model_type = weights.config["model_type"]
     config = plain_config(weights.config, weights.program)
-    if isinstance(checkpoint, GGUFCheckpoint):
-        metadata: dict[str, Value] = {
-            key: value
-            for key, value in checkpoint.raw_metadata.items()
-            if not key.startswith(_DROPPED)
-        }
-        metadata["general.architecture"] = ARCHITECTURES[model_type]  # a file of ours has its own
-    else:
-        metadata = _metadata(checkpoint, config, note)
+    metadata = gguf_metadata(weights, note)
     metadata["general.file_type"] = FILE_TYPES[type_]
 
     factors = {
@@ -203,6 +195,23 @@ def _write_gguf(weights: Weights, target: Path, type_: str, progress: Progress, 
             writer.write(name, values)
         for name, own in types.items():
             going.tensor(name, own, writer.write, gguf_name(model_type, name), adjacent=adjacent)
+
+
+def gguf_metadata(weights: Weights, note: Note) -> dict[str, Value]:
+    """The metadata of a GGUF file, without what tells of element types.
+
+    A GGUF source's are copied to the byte; `note` is told what of a hub folder gets lost.
+    """
+    if not isinstance(weights.checkpoint, GGUFCheckpoint):
+        return _metadata(weights.checkpoint, plain_config(weights.config, weights.program), note)
+    metadata: dict[str, Value] = {
+        key: value
+        for key, value in weights.checkpoint.raw_metadata.items()
+        if not key.startswith(_DROPPED)
+    }
+    # A file of ours has its own.
+    metadata["general.architecture"] = ARCHITECTURES[weights.config["model_type"]]
+    return metadata
 
 
 def _metadata(checkpoint: Checkpoint, config: dict[str, Any], note: Note) -> dict[str, Value]:

@@ -74,9 +74,9 @@ class Weights:
                 stop = min(start + step, rows)
                 values = to_floats(self.pool, part, start, stop)
                 if rotated and self._adjacent:
-                    values = self._reordered(values, np.argsort(self._order))
+                    values = self.half(values)
                 values = self._adapted(values, name, before + start, before + stop)
-                yield self._reordered(values, self._order) if rotated and adjacent else values
+                yield self.adjacent(values) if rotated and adjacent else values
             let_go(part)
             before += rows
 
@@ -89,6 +89,14 @@ class Weights:
             return to_floats(self.pool, whole, start, stop)
         added = self._adapter.added(self.pool, name, start, stop)
         return values if added is None else values + added
+
+    def adjacent(self, rows: Floats) -> Floats:
+        """Rows of q or k (or their bias, as one row) from the hub's order to adjacent pairs."""
+        return self._reordered(rows, self._order)
+
+    def half(self, rows: Floats) -> Floats:
+        """The other way round."""
+        return self._reordered(rows, np.argsort(self._order))
 
     def _reordered(self, values: Floats, order: npt.NDArray[np.intp]) -> Floats:
         """Rows (of a bias: numbers) of each head in another order."""

@@ -1,0 +1,100 @@
+"""Rounding a matrix to fewer bits: each weight by itself, or with error feedback.
+
+With feedback (GPTQ, arXiv 2210.17323; LDLQ, arXiv 2307.13304), columns are rounded one after the
+other, and what one gets wrong is taken from those that follow, as far as their inputs go together
+with its own. Levels and scales are the native code's.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlm import _native
+from pocketlm.formats.checkpoint import PANEL_BITS
+from pocketlm.quantize.floats import FLOAT_BYTES
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Doubles = npt.NDArray[np.floating]
+
+#: What is added to the inputs' mean squares, as a part of their average: it keeps columns that
+#: were never used from taking all errors.
+DAMPING = 0.01
+#: Columns whose errors go to the others in one product.
+_WIDTH = 512
+
+
+def factor(covariance: Floats) -> Floats:
+    """The upper triangular U with Uᵀ U = H⁻¹, float32 [n, n].
+
+    `covariance` is the inputs' Xᵀ X, float32 [n, n], times any number; H is that, damped.
+    """
+    damped = covariance[::-1, ::-1].astype(np.float64)
+    mean = float(np.mean(np.diagonal(damped))) or 1.0
+    damped[np.diag_indices_from(damped)] += DAMPING * mean
+    # H = L Lᵀ with L upper triangular, since rows and columns are reversed; U = L⁻¹.
+    lower = np.linalg.cholesky(damped)
+    del damped
+    return np.ascontiguousarray(_inverse(lower[::-1, ::-1]), dtype=np.float32)
+
+
+def _inverse(upper: Doubles) -> Doubles:
+    """The inverse of an upper triangular matrix, halved until it is small."""
+    n = len(upper)
+    result: Doubles
+    if n <= 64:
+        result = np.linalg.inv(upper)
+        return result
+    half = n // 2
+    result = np.zeros_like(upper)
+    first = result[:half, :half] = _inverse(upper[:half, :half])
+    last = result[half:, half:] = _inverse(upper[half:, half:])
+    result[:half, half:] = -first @ (upper[:half, half:] @ last)
+    return result
+
+
+def rounded(
+    pool: _native.ThreadPool, type_: str, weights: Floats, importance: Floats | None = None
+) -> Bytes:
+    """The matrix as `type_`, as a file holds it, each weight by itself: uint8 [nbytes].
+
+    `weights` float32 [rows, columns]; `importance` float32 [columns] weighs the columns' errors.
+    """
+    return laid_out(pool, type_, _native.quantise(pool, type_, weights, importance), weights.shape)
+
+
+def with_feedback(pool: _native.ThreadPool, type_: str, weights: Floats, upper: Floats) -> Bytes:
+    """The matrix's rows as `type_`, with error feedback by `factor`'s `upper`: uint8 [rows, n]."""
+    if type_ in FLOAT_BYTES:  # nothing to feed back
+        return _native.quantise(pool, type_, weights, None)
+    columns = weights.shape[1]
+    # What an error costs once those that follow have taken their part of it.
+    importance = (1 / np.diagonal(upper) ** 2).astype(np.float32)
+    left = weights.copy()
+    shared = _native.fit_rows(pool, type_, left, importance)
+    parts = [shared.astype("<f2").view(np.uint8)]
+    for first in range(0, columns, _WIDTH):
+        these = slice(first, min(first + _WIDTH, columns))
+        data, errors = _native.quantise_columns(
+            pool,
+            type_,
+            np.ascontiguousarray(left[:, these]),
+            np.ascontiguousarray(importance[these]),
+            np.ascontiguousarray(upper[these, these]),
+            shared,
+        )
+        parts.append(data)
+        rest = slice(these.stop, columns)
+        left[:, rest] -= errors @ upper[these, rest]
+    return np.concatenate(parts, axis=1)
+
+
+def laid_out(pool: _native.ThreadPool, type_: str, rows: Bytes, shape: tuple[int, ...]) -> Bytes:
+    """Rows as a file holds them: uint8 [nbytes]."""
+    if type_ in PANEL_BITS:
+        rows = _native.interleave(pool, type_, rows.reshape(-1), *shape)
+    return rows.reshape(-1)
+
+
+def read_back(pool: _native.ThreadPool, type_: str, rows: Bytes, shape: tuple[int, ...]) -> Floats:
+    """What a reader makes of rows: float32 of `shape`."""
+    return _native.dequantise(pool, type_, rows.reshape(-1), *shape)

@@ -1,0 +1,439 @@
+"""A model to fewer bits: what is written under which name, in one pass over its layers.
+
+It knows programs, plans and files. How a matrix is rounded is `feedback`'s matter, in which basis
+`basis`', how many bits it takes `plan`'s. One layer at a time is in memory, in float32.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pocketlm.errors import ModelFileError, OutputError, ParameterError, UnsupportedError
+from pocketlm.formats import panels
+from pocketlm.formats.checkpoint import PANEL_BITS, Checkpoint
+from pocketlm.formats.gguf import TYPE_NUMBERS
+from pocketlm.formats.gguf_config import ADJACENT_PAIRS, ROPE_FACTORS, gguf_name
+from pocketlm.formats.gguf_keys import ARCHITECTURES
+from pocketlm.formats.gguf_writer import GGUFWriter, NewTensor, Value
+from pocketlm.formats.open import open_checkpoint
+from pocketlm.models import build
+from pocketlm.models.program import Program, Weight
+from pocketlm.quantize import decoder, plan
+from pocketlm.quantize.basis import Basis
+from pocketlm.quantize.calibration import Calibration
+from pocketlm.quantize.configuration import plain_config
+from pocketlm.quantize.decoder import ROLES, Floats, Layer
+from pocketlm.quantize.export import gguf_metadata
+from pocketlm.quantize.feedback import Bytes, rounded
+from pocketlm.quantize.plan import Choice, Group
+from pocketlm.quantize.weights import Weights
+
+#: What people may name: llama.cpp's types, then ours.
+TYPES = ("q4_0", "q4_1", "q4_k", "q5_k", "q6_k", "q8_0", "q3_k", "iq4_nl", "iq4_xs", "p3", "p4")
+#: Types that lose so little that they serve as a source.
+_SOURCES = ("F32", "F16", "BF16", "Q8_0")
+#: llama.cpp's numbers for a file that is mostly of one type (`general.file_type`).
+_FILE_TYPES = {
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q8_0": 7,
+    "Q3_K": 11,
+    "Q4_K": 14,
+    "Q5_K": 16,
+    "Q6_K": 18,
+    "IQ4_NL": 25,
+    "IQ4_XS": 30,
+}
+_I8 = 24
+#: Where tensors begin in a file: panels are read a cache line at a time.
+_ALIGNMENT = 64
+
+_HUB_NAMES = {
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+
+Progress = Callable[[str, int, int], None]
+
+
+class Goal(NamedTuple):
+    """How small: a file of `size` bytes, an average of `bits`, or one `type` (one of the three)."""
+
+    size: int | None = None
+    bits: float | None = None
+    type: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was written."""
+
+    choices: list[Choice]
+    file_bytes: int
+    weights: int
+
+
+def quantize(
+    source: Path,
+    target: Path,
+    goal: Goal,
+    *,
+    calibration: Sequence[str] | None = None,
+    tokens: int | None = None,
+    requantise: bool = False,
+    force: bool = False,
+    progress: Progress = lambda what, done, total: None,
+    note: Callable[[str], None] = lambda text: None,
+    planned: Callable[[list[Choice]], None] = lambda choices: None,
+) -> Result:
+    """Write the model at `source` with fewer bits to the GGUF file `target`.
+
+    With `calibration`, texts that its activations are measured on (`tokens` of them), errors are
+    fed back, in a basis that suits. `planned` is told the plan before the work. Raises
+    ParameterError, ModelFileError, UnsupportedError, or OutputError (`target` is there, or no
+    room on the disk).
+    """
+    if target.exists() and not force:
+        raise OutputError(f"{target} is there already; use --force to replace it")
+    with open_checkpoint(source) as checkpoint:
+        try:
+            _check_source(checkpoint, requantise, note)
+            job = _Job(checkpoint, goal, note)
+            measured = None
+            if calibration is not None:
+                measured = Calibration(
+                    job.program, checkpoint.tokenizer(), calibration, tokens=tokens
+                )
+            planned(job.choices)
+            return job.write(target, measured, progress)
+        except (ModelFileError, UnsupportedError) as error:
+            if str(error).startswith(str(source)):
+                raise
+            raise type(error)(f"{source}: {error}") from None
+
+
+def _check_source(checkpoint: Checkpoint, requantise: bool, note: Callable[[str], None]) -> None:
+    lossy = sorted({t.type for t in checkpoint.tensors.values()} - set(_SOURCES))
+    if not lossy:
+        return
+    lost = f"its weights are rounded already ({', '.join(lossy)}), and that loss adds to this one"
+    if not requantise:
+        raise ParameterError(
+            f"{checkpoint.path}: {lost}; begin from the float checkpoint, or use --requantise"
+        )
+    note(lost)
+
+
+class _Job:
+    """One model on its way to one file."""
+
+    def __init__(self, checkpoint: Checkpoint, goal: Goal, note: Callable[[str], None]) -> None:
+        self.weights = Weights(checkpoint, None)
+        self.pool = self.weights.pool
+        self.config = self.weights.config
+        # Rows in the hub's order, tensors fused, all of them float32: as `Weights` gives them.
+        self.program: Program = build(
+            {**self.config, "rope_pairing": "half"},
+            {name: _Info("F32", shape) for name, shape in self.weights.shapes.items()},
+        )
+        self._tied = "lm_head.weight" not in self.weights.shapes
+        self._last: tuple[str, Floats] | None = None
+        self.metadata: dict[str, Value] = gguf_metadata(self.weights, note)
+        self.choices = self._plan(goal)
+        self.own = any(choice.type in PANEL_BITS for choice in self.choices)
+
+    # What is to be written.
+
+    def _groups(self) -> list[Group]:
+        program, found = self.program, []
+        embedding = decoder.embedding(program)
+        shares = dict(plan.SHARES)
+        if self._tied:
+            shares["embedding"] = shares["head"]
+        total = sum(shares[role] for role in ROLES) + shares["embedding"]
+        total += 0 if self._tied else shares["head"]
+        found.append(_group("embedding", "embedding", embedding, shares["embedding"] / total))
+        for index, parts in enumerate(decoder.layers(program)):
+            queries, keys = program.heads * program.head_dim, program.kv_heads * program.head_dim
+            gate, down = parts.gate_up.weights[0], parts.down.weights[0]
+            shapes = {
+                "q": (queries, down.rows),
+                "k": (keys, down.rows),
+                "v": (keys, down.rows),
+                "o": (down.rows, queries),
+                "gate": (gate.rows, gate.columns),
+                "up": (gate.rows, gate.columns),
+                "down": (down.rows, down.columns),
+            }
+            for role, (rows, columns) in shapes.items():
+                share = shares[role] / total / program.layers
+                found.append(Group(f"layer {index} {role}", role, rows, columns, share))
+        if not self._tied:
+            head = decoder.head(program).weights[0]
+            found.append(_group("head", "head", head, shares["head"] / total))
+        return found
+
+    def _plan(self, goal: Goal) -> list[Choice]:
+        groups = self._groups()
+        if goal.type is not None:
+            if goal.type.lower() not in TYPES:
+                raise ParameterError(f"type is {goal.type!r}; it must be one of {', '.join(TYPES)}")
+            return plan.uniform(groups, goal.type.upper())
+        weights = sum(group.weights for group in groups)
+        size = goal.size
+        if goal.bits is not None:
+            if not 1 <= goal.bits <= 16:
+                raise ParameterError(f"bits is {goal.bits}; it must be 1 to 16")
+            return plan.within(groups, int(goal.bits * weights / 8))
+        if size is None:
+            raise ParameterError("say how small: --size, --bits or --type")
+        # Everything but the matrices, whatever their types: norms, vocabulary, padding.
+        self.own = True
+        self.choices = [Choice(group, "P4") for group in groups]
+        tensors = self._tensors()
+        rest = GGUFWriter(Path("-"), self._metadata(), tensors, _ALIGNMENT).nbytes
+        rest -= sum(choice.nbytes for choice in self.choices)
+        return plan.within(groups, size - rest)
+
+    def _metadata(self) -> dict[str, Value]:
+        metadata = dict(self.metadata)
+        model_type = self.config["model_type"]
+        architecture = ARCHITECTURES[model_type]
+        metadata["general.quantization_version"] = 2
+        if not self.own:
+            common = max(self.choices, key=lambda choice: choice.nbytes).type
+            metadata["general.file_type"] = _FILE_TYPES[common]
+            return metadata
+        prefix = f"{architecture}."
+        metadata = {
+            f"{model_type}.{key.removeprefix(prefix)}" if key.startswith(prefix) else key: value
+            for key, value in metadata.items()
+        }
+        metadata["general.architecture"] = panels.PREFIX + model_type
+        metadata["general.description"] = "Weights in pocketlm's own types: run with pocketlm."
+        listed = [
+            (name, choice.type, choice.group.rows, choice.group.columns)
+            for choice, name in zip(self.choices, self._names(), strict=True)
+            if choice.type in PANEL_BITS
+        ]
+        return metadata | panels.metadata(listed)
+
+    def _names(self) -> list[str]:
+        """The name of each choice's tensor in a file of ours."""
+        names = []
+        for choice in self.choices:
+            match choice.group.role:
+                case "embedding":
+                    names.append("token_embd.weight")
+                case "head":
+                    names.append("output.weight")
+                case role:
+                    index = choice.group.name.split()[1]
+                    names.append(f"model.layers.{index}.{_HUB_NAMES[role]}.weight")
+        return names
+
+    def _tensors(self) -> list[NewTensor]:
+        """All tensors in the order in which they are written."""
+        return [tensor for tensor, _ in self._outline()]
+
+    def _outline(self) -> Iterator[tuple[NewTensor, list[Choice]]]:
+        """Each tensor, and the choices that it holds (none: a vector)."""
+        config = plain_config(self.config, self.program)
+        for name, key in ROPE_FACTORS.items():
+            if key in config["rope_parameters"]:
+                count = len(config["rope_parameters"][key])
+                yield NewTensor(name, 0, (count,), 4 * count), []
+        by_name = {choice.group.name: choice for choice in self.choices}
+        hub = dict(zip(by_name, self._names(), strict=True))
+
+        def matrix(*groups: str, name: str) -> tuple[NewTensor, list[Choice]]:
+            chosen = [by_name[group] for group in groups]
+            rows, columns = sum(c.group.rows for c in chosen), chosen[0].group.columns
+            type_, nbytes = chosen[0].type, sum(c.nbytes for c in chosen)
+            if type_ in PANEL_BITS:
+                size = nbytes // -(-rows // 16)
+                return NewTensor(name, _I8, (nbytes // size, size), nbytes), chosen
+            number = next(n for n, known in TYPE_NUMBERS.items() if known == type_)
+            return NewTensor(name, number, (rows, columns), nbytes), chosen
+
+        def vector(name: str) -> tuple[NewTensor, list[Choice]]:
+            (count,) = self.weights.shapes[name]
+            return NewTensor(self._stored(name), 0, (count,), 4 * count), []
+
+        yield matrix("embedding", name="token_embd.weight")
+        for index in range(self.program.layers):
+            prefix = f"model.layers.{index}."
+            groups = {role: f"layer {index} {role}" for role in ROLES}
+            apart: list[tuple[tuple[str, ...], str]]
+            apart = [((role,), hub[groups[role]]) for role in ROLES]
+            fused = apart if self.own else self._fused(prefix)
+            for roles, name in fused:
+                yield matrix(*(groups[role] for role in roles), name=name)
+            for name, shape in self.weights.shapes.items():
+                if name.startswith(prefix) and len(shape) == 1:
+                    yield vector(name)
+        if "head" in by_name:
+            yield matrix("head", name="output.weight")
+        yield vector("model.norm.weight")
+
+    def _fused(self, prefix: str) -> list[tuple[tuple[str, ...], str]]:
+        """Roles and names as llama.cpp has them."""
+        found: list[tuple[tuple[str, ...], str]] = []
+        fused = {"self_attn.qkv_proj": ("q", "k", "v"), "mlp.gate_up_proj": ("gate", "up")}
+        apart = {hub: (role,) for role, hub in _HUB_NAMES.items()}
+        for stem, roles in (fused | apart).items():
+            if f"{prefix}{stem}.weight" in self.weights.shapes:
+                found.append((roles, self._stored(f"{prefix}{stem}.weight")))
+        return found
+
+    def _stored(self, name: str) -> str:
+        return gguf_name(self.config["model_type"], name)
+
+    # Writing it.
+
+    def write(self, target: Path, calibration: Calibration | None, progress: Progress) -> Result:
+        """Write the file; whole, or not at all."""
+        outline = list(self._outline())
+        tensors = [tensor for tensor, _ in outline]
+        total = sum(tensor.nbytes for tensor in tensors)
+        done = 0
+        data = self._data(calibration)
+        with GGUFWriter(target, self._metadata(), tensors, _ALIGNMENT) as writer:
+            for tensor in tensors:
+                left = tensor.nbytes
+                while left:
+                    piece = next(data)
+                    writer.write(tensor.name, piece)
+                    left -= piece.nbytes
+                    done += piece.nbytes
+                    progress(target.name, done, total)
+        weights = sum(choice.group.weights for choice in self.choices)
+        return Result(self.choices, target.stat().st_size, weights)
+
+    def _data(self, calibration: Calibration | None) -> Iterator[Bytes]:
+        """The tensors' data in the order of `_outline`."""
+        config = plain_config(self.config, self.program)
+        for key in ROPE_FACTORS.values():
+            if key in config["rope_parameters"]:
+                yield _bytes(np.array(config["rope_parameters"][key], np.float32))
+        types = {choice.group.name: choice.type for choice in self.choices}
+        program = self.program
+        embedding, head = decoder.embedding(program), decoder.head(program)
+        # A tied head would have to be stored beside the embedding in another basis.
+        basis = None
+        if calibration is not None and not self._tied:
+            basis = Basis(program, embedding.columns)
+        for rows in self._chunks(embedding):
+            turned = rows if basis is None else basis.embedding(rows)
+            if calibration is not None:
+                calibration.embed(turned)
+            yield rounded(self.pool, types["embedding"], turned)
+
+        for index, parts in enumerate(decoder.layers(program)):
+            layer = decoder.load(program, parts, self._read)
+            if basis is not None:
+                basis.turn(layer, index)
+            by_role = {role: types[f"layer {index} {role}"] for role in ROLES}
+            if calibration is not None:
+                calibration.measure(layer)
+            yield from self._layer(layer, by_role, calibration, f"model.layers.{index}.")
+            if calibration is not None:
+                calibration.advance(layer)
+
+        assert head.norm is not None
+        norm = self._read(head.norm).ravel()
+        if not self._tied:
+            if calibration is not None:
+                calibration.measure_head(np.ones_like(norm) if basis else norm)
+            for rows in self._chunks(head.weights[0]):
+                turned = rows if basis is None else basis.head(rows, norm)
+                yield self._rounded(turned, types["head"], calibration, "head")[0]
+        yield _bytes(norm if basis is None else np.ones_like(norm))
+
+    def _layer(
+        self,
+        layer: Layer,
+        types: dict[str, str],
+        calibration: Calibration | None,
+        prefix: str,
+    ) -> Iterator[Bytes]:
+        """A layer's tensors; its matrices become what a reader will have, where that is needed."""
+        adjacent = not self.own and ARCHITECTURES[self.config["model_type"]] in ADJACENT_PAIRS
+        apart: list[tuple[tuple[str, ...], str]] = [((role,), "") for role in ROLES]
+        for roles, _ in apart if self.own else self._fused(prefix):
+            for role in roles:
+                matrix = layer.matrices[role]
+                if adjacent and role in "qk":
+                    matrix = self.weights.adjacent(matrix)
+                data, values = self._rounded(matrix, types[role], calibration, decoder.INPUTS[role])
+                if values is not None:
+                    if adjacent and role in "qk":
+                        values = self.weights.half(values)
+                    layer.matrices[role] = values
+                yield data
+        for name, shape in self.weights.shapes.items():
+            if name.startswith(prefix) and len(shape) == 1:
+                yield _bytes(self._vector(layer, name, adjacent))
+
+    def _vector(self, layer: Layer, name: str, adjacent: bool) -> Floats:
+        stem = name.split(".", 3)[3]
+        if stem == "input_layernorm.weight":
+            return layer.attention_norm
+        if stem == "post_attention_layernorm.weight":
+            return layer.mlp_norm
+        stem = stem.removesuffix(".bias")
+        fused = {"self_attn.qkv_proj": ("q", "k", "v"), "mlp.gate_up_proj": ("gate", "up")}
+        apart = {hub: (role,) for role, hub in _HUB_NAMES.items()}
+        roles = (fused | apart)[stem]
+        biases = [layer.biases[role] for role in roles]
+        if adjacent and roles[0] in "qk":
+            biases = [self.weights.adjacent(bias[None])[0] for bias in biases]
+        return np.concatenate(biases)
+
+    def _rounded(
+        self, weights: Floats, type_: str, calibration: Calibration | None, inputs: str
+    ) -> tuple[Bytes, Floats | None]:
+        """A matrix's bytes and, with calibration, what a reader makes of them."""
+        if calibration is None:
+            return rounded(self.pool, type_, weights), None
+        return calibration.rounded(self.pool, type_, weights, inputs)
+
+    def _read(self, weight: Weight) -> Floats:
+        """A weight's rows; a tensor's two halves are asked for one after the other."""
+        if self._last is None or self._last[0] != weight.name:
+            chunks = list(self.weights.chunks(weight.name, adjacent=False))
+            self._last = (weight.name, chunks[0] if len(chunks) == 1 else np.concatenate(chunks))
+        rows = self._last[1].reshape(-1, weight.columns)
+        return rows[weight.start : weight.start + weight.rows].copy()
+
+    def _chunks(self, weight: Weight) -> Iterator[Floats]:
+        """A whole tensor's rows, some at a time."""
+        return self.weights.chunks(weight.name, adjacent=False)
+
+
+class _Info(NamedTuple):
+    """A tensor as `models` looks at it."""
+
+    type: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in float32."""
+        return 4 * int(np.prod(self.shape))
+
+
+def _group(name: str, role: str, weight: Weight, share: float) -> Group:
+    return Group(name, role, weight.rows, weight.columns, share)
+
+
+def _bytes(values: Floats) -> Bytes:
+    return np.ascontiguousarray(values, "<f4").view(np.uint8)
