@@ -1,12 +1,34 @@
 // Quantised rows: any weights, factors and stored bytes do no harm; a type whose blocks share numbers.
 #include "quantise.h"
 
+#include <atomic>
+#include <cstdlib>
 #include <limits>
+#include <new>
 
 #include "check.h"
 #include "half.h"
+#include "matrix.h"
+#include "panel_types.h"
 #include "reference.h"
 #include "write_rows.h"
+
+// How many allocations succeed from now on, in all threads; below 0, all do.
+static std::atomic<int> allocations_left{-1};
+
+void* operator new(size_t size) {
+    int left = allocations_left.load();
+    while (left >= 0 && !allocations_left.compare_exchange_weak(left, left == 0 ? 0 : left - 1)) {
+    }
+    void* const memory = left == 0 ? nullptr : std::malloc(size);
+    if (memory == nullptr) {
+        throw std::bad_alloc();
+    }
+    return memory;
+}
+
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 using namespace pocketlm;
 using reference::Random;
@@ -238,6 +260,104 @@ TEST(blocks_share_numbers_of_their_row) {
             CHECK(std::equal(part_errors.begin(), part_errors.end(),
                              errors.begin() + row * width + part * half));
         }
+    }
+}
+
+// Whatever the rows are: any bytes, or what a writer made.
+TEST(panels_mean_what_their_rows_do) {
+    Random random(6);
+    ThreadPool pool(3, "");
+    for (Type type : {Type::P3, Type::P4}) {
+        for (int rows : {1, 15, 16, 17, 50}) {
+            for (int columns : {32, 224, 256, 288, 512}) {
+                const size_t stride = quantised_row_bytes(name_of(type), columns);
+                std::vector<uint8_t> data;
+                if (rows % 2 == 0) {
+                    data.resize(stride * static_cast<size_t>(rows));
+                    const std::vector<float> weights =
+                        reference::uniform(random, static_cast<size_t>(rows * columns));
+                    quantise(pool, name_of(type), weights.data(), rows, columns, nullptr, data.data());
+                } else {
+                    data = reference::random_bytes(stride * static_cast<size_t>(rows), random);
+                    for (size_t at = 0; at < data.size(); at += stride) {
+                        data[at + 1] &= 0x3f;
+                        data[at + 3] &= 0x3f;
+                    }
+                }
+                std::vector<float> expected(static_cast<size_t>(rows * columns));
+                dequantise(pool, name_of(type), data.data(), data.size(), rows, columns,
+                           expected.data());
+                std::vector<uint8_t> panels(reference::stored_bytes(type, rows, columns), 0xff);
+                interleave(pool, type, data.data(), data.size(), rows, columns, panels.data());
+                for (int row = 0; row < rows; ++row) {
+                    for (int column = 0; column < columns; ++column) {
+                        const double want =
+                            static_cast<double>(expected[static_cast<size_t>(row * columns + column)]);
+                        CHECK_CLOSE(reference::number(type, panels.data(), columns, row, column), want,
+                                    1e-6 * std::fabs(want));
+                    }
+                }
+                // Of rows that are missing, the scales are 0.
+                const Matrix whole(type, (rows + 15) / 16 * 16, columns, panels.data(), panels.size(),
+                                   pool, false);
+                std::vector<float> missing(static_cast<size_t>(columns), 1.0f);
+                for (int row = rows; row < whole.rows(); ++row) {
+                    whole.row(row, missing.data());
+                    for (float number : missing) {
+                        CHECK_EQUAL(number, 0.0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(rows_that_make_no_panels_are_refused) {
+    ThreadPool pool(1, "");
+    std::vector<uint8_t> data(4096);
+    std::vector<uint8_t> out(4096);
+    const auto make = [&](Type type, int rows, int columns, size_t bytes) {
+        interleave(pool, type, data.data(), bytes, rows, columns, out.data());
+    };
+    make(Type::P4, 3, 64, 3 * 38);
+    for (size_t wrong : {3 * 38 - 1, 3 * 38 + 1, 2 * 38, 4 * 38, 0}) {
+        CHECK_REFUSED(make(Type::P4, 3, 64, wrong));
+    }
+    CHECK_REFUSED(make(Type::P3, 3, 64, 3 * 38));
+    CHECK_REFUSED(make(Type::Q4_0, 3, 64, 3 * 36));
+    CHECK_REFUSED(make(Type::F32, 3, 64, 3 * 256));
+    CHECK_REFUSED(make(Type::P4, 0, 64, 0));
+    CHECK_REFUSED(make(Type::P4, -3, 64, 3 * 38));
+    for (int columns : {0, -32, 33, std::numeric_limits<int>::max()}) {
+        CHECK_REFUSED(make(Type::P4, 3, columns, 3 * 38));
+    }
+}
+
+// On whichever thread.
+TEST(memory_that_ends_is_an_error) {
+    Random random(7);
+    const std::vector<float> weights = reference::uniform(random, 40 * 256);
+    std::vector<uint8_t> out(quantised_row_bytes("P3", 256) * 40);
+    std::vector<uint8_t> expected = out;
+    std::vector<float> shared(2 * 40);
+    for (int threads : {1, 3}) {
+        ThreadPool pool(threads, "");
+        quantise(pool, "P3", weights.data(), 40, 256, nullptr, expected.data());
+        int ended = 0;
+        for (bool done = false; !done;) {
+            allocations_left = ended;
+            try {
+                quantise(pool, "P3", weights.data(), 40, 256, nullptr, out.data());
+                fit_rows(pool, "P3", weights.data(), 40, 256, nullptr, shared.data());
+                done = true;
+            } catch (const std::bad_alloc&) {
+                ++ended;
+            }
+            allocations_left = -1;
+        }
+        // Of both, and by rows.
+        CHECK(ended > 2 * 40);
+        CHECK(out == expected);
     }
 }
 

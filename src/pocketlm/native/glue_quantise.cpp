@@ -127,7 +127,7 @@ BytesOut interleave_rows(ThreadPool& pool, const std::string& type, const Bytes&
     Rows<uint8_t> out(panels, is_stored_as_panels(kind) ? panel_bytes(kind, columns) : 0);
     {
         const nb::gil_scoped_release unlocked;
-        interleave(pool, kind, data.data(), rows, columns, out.data.get());
+        interleave(pool, kind, data.data(), data.size(), rows, columns, out.data.get());
     }
     return out.array();
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
 
 #include "matrix.h"
 #include "panel.h"
@@ -25,7 +26,7 @@ void interleave_panel(const uint8_t* data, size_t row_bytes, int rows, int colum
             Block<type>::unpack(block, &group, nullptr);
             store_quants<layout.bits>(group.words, row, out + group_at(layout, index));
             codes = index % super_groups == 0 ? 0 : codes;
-            codes |= static_cast<uint32_t>(group.scale & 15) << (4 * (index % super_groups));
+            codes |= static_cast<uint32_t>(group.scale) << (4 * (index % super_groups));
             write_u32(out + super_at(layout, index) + 4 * row, codes);
         }
     }
@@ -33,7 +34,7 @@ void interleave_panel(const uint8_t* data, size_t row_bytes, int rows, int colum
 
 }  // namespace
 
-void interleave(ThreadPool& pool, Type type, const uint8_t* data, int rows, int columns,
+void interleave(ThreadPool& pool, Type type, const uint8_t* data, size_t bytes, int rows, int columns,
                 uint8_t* out) {
     if (!is_stored_as_panels(type)) {
         throw std::invalid_argument(std::string(name_of(type)) + " is not stored as panels");
@@ -41,8 +42,12 @@ void interleave(ThreadPool& pool, Type type, const uint8_t* data, int rows, int 
     const size_t stride = panel_bytes(type, columns);
     const size_t block = type == Type::P3 ? Block<Type::P3>::bytes : Block<Type::P4>::bytes;
     const size_t row_bytes = row_steps_head + static_cast<size_t>(columns / group_columns) * block;
+    if (rows <= 0 || bytes / row_bytes != static_cast<size_t>(rows) || bytes % row_bytes != 0) {
+        throw std::invalid_argument(std::to_string(rows) + " x " + std::to_string(columns) + " in " +
+                                    name_of(type) + " are not " + std::to_string(bytes) + " bytes");
+    }
     const auto work = type == Type::P3 ? interleave_panel<Type::P3> : interleave_panel<Type::P4>;
-    Phase phase((rows + panel_rows - 1) / panel_rows, 1);
+    Phase phase((rows - 1) / panel_rows + 1, 1);
     pool.run([&](int) {
         run_phase(phase, [&](int panel, int) {
             const size_t first = static_cast<size_t>(panel) * panel_rows;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <vector>
 
@@ -225,19 +226,29 @@ std::vector<float> weights_of(const Format& format, const float* importance, int
     return w;
 }
 
-// The first row of which `work` says that something is wrong with it, or `rows`.
+// The first row of which `work` says that something is wrong with it, or `rows`. Throws std::bad_alloc
+// where `work` did, though a pool's work must not.
 template <typename Work>
 int64_t for_rows(ThreadPool& pool, int64_t rows, int step, const Work& work) {
     Phase phase(static_cast<int>(rows), step);
     std::atomic<int64_t> wrong{rows};
+    std::atomic<bool> exhausted{false};
     pool.run([&](int) {
         run_phase(phase, [&](int first, int last) {
-            const int64_t bad = work(first, last);
+            int64_t bad = last;
+            try {
+                bad = work(first, last);
+            } catch (const std::bad_alloc&) {
+                exhausted = true;
+            }
             int64_t before = wrong.load();
             while (bad < last && bad < before && !wrong.compare_exchange_weak(before, bad)) {
             }
         });
     });
+    if (exhausted) {
+        throw std::bad_alloc();
+    }
     return wrong.load();
 }
 

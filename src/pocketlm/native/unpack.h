@@ -266,7 +266,7 @@ struct Block<Type::P4> {
     static constexpr int columns = 32;
     static constexpr int bytes = 17;
     static void unpack(const uint8_t* block, Group* group, Super*) {
-        group->scale = block[0];
+        group->scale = block[0] & 15;
         read_nibbles(block + 1, group->words);
     }
 };
@@ -277,7 +277,7 @@ struct Block<Type::P3> {
     static constexpr int columns = 32;
     static constexpr int bytes = 13;
     static void unpack(const uint8_t* block, Group* group, Super*) {
-        group->scale = block[0];
+        group->scale = block[0] & 15;
         for (int i = 0; i < 8; ++i) {
             // Four columns, twelve bits.
             const uint32_t bits = read_u16(block + 1 + 3 * i / 2) >> (i % 2 * 4);
