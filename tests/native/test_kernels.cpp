@@ -183,7 +183,8 @@ TEST(a_token_is_computed_alike_in_every_tile) {
             for (int row = 0; row < largest_tile; ++row) {
                 Activations one(1, columns);
                 one.take(0, all, row);
-                kernels->multiply[index][0](matrix.panel(0), one.tile(), &alone[static_cast<size_t>(16 * row)]);
+                kernels->multiply[index][0](matrix.panel(0), one.tile(),
+                                            &alone[static_cast<size_t>(16 * row)]);
             }
             for (int log = 1; 1 << log <= kernels->tile; ++log) {
                 const int size = 1 << log;
