@@ -153,7 +153,7 @@ def test_a_short_rewind_is_found(small, turns_back):
     assert cached == same // SIZE * SIZE
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_whatever_is_asked_in_whatever_order(small, tmp_path_factory, data):
     """Texts that go on, fork and come back, in memory and from disk, with any budget."""
