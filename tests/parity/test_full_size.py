@@ -77,6 +77,23 @@ def test_a_file_of_one_layer_opens(script: ModuleType, vocabulary: Path, tmp_pat
     path.unlink()
 
 
+def test_a_file_of_the_128k_model_opens(
+    script: ModuleType, vocabulary: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.gguf"
+    script.write(path, vocabulary, layers=1, context=131072)
+    with open_checkpoint(path) as checkpoint:
+        program = models.build(checkpoint.config, checkpoint.tensors)
+    path.unlink()
+    assert program.context == 131072
+    assert program.window is None or program.window >= program.context
+    assert program.rope.original_context == 4096
+    assert program.rope.scale == pytest.approx(1.190238, abs=1e-6)
+    short, long = program.rope.inverse_frequencies
+    assert short.shape == long.shape == (48,)
+    assert (long[24:] < short[24:]).all()
+
+
 @pytest.fixture
 def full(script: ModuleType, vocabulary: Path, tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "phi3.gguf"
