@@ -1,9 +1,9 @@
 """`pocketlm needle`, on the real default model with little work."""
 
 import json
+import os
 import signal
 import subprocess
-import time
 
 import pytest
 from program import PROGRAM, check_refusal
@@ -65,17 +65,22 @@ def test_misuse(pocketlm, smollm2, arguments, words, code):
 
 
 def test_ctrl_c_shows_what_was_measured(environment, smollm2):
+    terminal, stderr = os.openpty()
     process = subprocess.Popen(
         [*PROGRAM, "needle", smollm2, "--lengths", "200,8000", "--depths", "100", "--json"],
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
     )
-    time.sleep(6)  # 200 tokens are done, 5 times 8,000 are not
+    os.close(stderr)
+    shown = b""
+    while b"8,000 tokens" not in shown:  # 200 tokens are done then
+        shown += os.read(terminal, 1024)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
+    assert os.read(terminal, 1024).endswith(b"\x1b[K")  # the line is taken away, nothing follows
+    os.close(terminal)
     assert process.returncode == 130
-    assert errors == b""
-    (cell, *_) = json.loads(output)["cells"]
+    (cell,) = json.loads(output)["cells"]
     assert cell["length"] == 200
     assert len(cell["trials"]) == 5

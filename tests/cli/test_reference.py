@@ -16,5 +16,5 @@ def test_the_reference_is_up_to_date():
 
 def test_it_has_every_command():
     page = (DOCS / "reference.md").read_text(encoding="utf-8")
-    for command in ("chat", "run", "pull", "list", "show", "rm", "bench", "quality"):
+    for command in ("chat", "run", "pull", "list", "show", "rm", "bench", "quality", "needle"):
         assert f"Usage: pocketlm {command} " in page
