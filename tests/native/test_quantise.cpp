@@ -13,10 +13,11 @@
 #include "reference.h"
 #include "write_rows.h"
 
-// How many allocations succeed from now on, in all threads; below 0, all do.
+// How many allocations succeed from now on, in all threads; below 0, all do. Not inlined: where only one
+// of a pair is, GCC takes it for a mismatch.
 static std::atomic<int> allocations_left{-1};
 
-void* operator new(size_t size) {
+[[gnu::noinline]] void* operator new(size_t size) {
     int left = allocations_left.load();
     while (left >= 0 && !allocations_left.compare_exchange_weak(left, left == 0 ? 0 : left - 1)) {
     }
@@ -27,8 +28,8 @@ void* operator new(size_t size) {
     return memory;
 }
 
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 using namespace pocketlm;
 using reference::Random;
