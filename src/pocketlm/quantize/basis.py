@@ -46,13 +46,13 @@ class Basis:
         w = layer.matrices
         for roles, norm in (("q k v", layer.attention_norm), ("gate up", layer.mlp_norm)):
             for role in roles.split():
-                w[role] = (w[role] * norm) @ self.residual
+                w[role] = np.matmul(w[role] * norm, self.residual)
             norm[:] = 1
         self._turn_values(layer, index)
         for role in ("o", "down"):
             w[role] = np.matmul(self.residual.T, w[role])
             if role in layer.biases:
-                layer.biases[role] = layer.biases[role] @ self.residual
+                layer.biases[role] = np.matmul(layer.biases[role], self.residual)
 
     def _turn_values(self, layer: Layer, index: int) -> None:
         """Turn each head's values, and back the columns that read them."""

@@ -92,12 +92,10 @@ def stored_bytes(type_: str, rows: int, columns: int) -> int:
 
 
 def fitting(type_: str, columns: int) -> str:
-    """`type_`, or what takes its place for rows of this length. Raises ParameterError."""
+    """`type_`, or what takes its place for rows of this length: narrower blocks, then float16."""
     if type_ not in PANEL_BITS and columns % ELEMENT_TYPES[type_][0]:
         type_ = _NARROW.get(type_, type_)
-    if columns % (32 if type_ in PANEL_BITS else ELEMENT_TYPES[type_][0]):
-        raise ParameterError(f"rows of {columns} weights are no whole blocks of {type_.lower()}")
-    return type_
+    return "F16" if columns % (32 if type_ in PANEL_BITS else ELEMENT_TYPES[type_][0]) else type_
 
 
 def uniform(groups: Sequence[Group], type_: str) -> list[Choice]:

@@ -105,19 +105,43 @@ def quantize(
         raise OutputError(f"{target} is there already; use --force to replace it")
     with open_checkpoint(source) as checkpoint:
         try:
-            _check_source(checkpoint, requantise, note)
-            job = _Job(checkpoint, goal, note)
-            measured = None
-            if calibration is not None:
-                measured = Calibration(
-                    job.program, checkpoint.tokenizer(), calibration, tokens=tokens
-                )
-            planned(job.choices)
-            return job.write(target, measured, progress)
+            return quantize_checkpoint(
+                checkpoint,
+                target,
+                goal,
+                calibration=calibration,
+                tokens=tokens,
+                requantise=requantise,
+                progress=progress,
+                note=note,
+                planned=planned,
+            )
         except (ModelFileError, UnsupportedError) as error:
             if str(error).startswith(str(source)):
                 raise
             raise type(error)(f"{source}: {error}") from None
+
+
+def quantize_checkpoint(
+    checkpoint: Checkpoint,
+    target: Path,
+    goal: Goal,
+    *,
+    calibration: Sequence[str] | None = None,
+    tokens: int | None = None,
+    requantise: bool = False,
+    progress: Progress = lambda what, done, total: None,
+    note: Callable[[str], None] = lambda text: None,
+    planned: Callable[[list[Choice]], None] = lambda choices: None,
+) -> Result:
+    """As `quantize`, of an open checkpoint; what is at `target` is replaced."""
+    _check_source(checkpoint, requantise, note)
+    job = _Job(checkpoint, goal, note)
+    measured = None
+    if calibration is not None:
+        measured = Calibration(job.program, checkpoint.tokenizer(), calibration, tokens=tokens)
+    planned(job.choices)
+    return job.write(target, measured, progress)
 
 
 def _check_source(checkpoint: Checkpoint, requantise: bool, note: Callable[[str], None]) -> None:
@@ -218,6 +242,8 @@ class _Job:
             for key, value in metadata.items()
         }
         metadata["general.architecture"] = panels.PREFIX + model_type
+        if self.program.window is not None:
+            metadata[f"{model_type}.attention.sliding_window"] = self.program.window
         metadata["general.description"] = "Weights in pocketlm's own types: run with pocketlm."
         listed = [
             (name, choice.type, choice.group.rows, choice.group.columns)
