@@ -1,0 +1,302 @@
+"""What rounding loses: types, roles and methods on a real model's projections, beside llama.cpp's.
+
+    python benchmarks/quantisation.py MODEL --text FILE [--text FILE] --types --roles --methods \
+        [--llama LIBGGML_BASE]
+
+MODEL is a float checkpoint. It is first moved off whatever grid its weights may come from, by
+random scales between norms and projections, up and down, values and outputs, which leave its
+function as it is. Then projections are rounded and read back (embedding and head stay as they are),
+and the KL divergence to the unrounded model is measured on the last windows of each text.
+Calibration reads the beginning of the first text. With --llama, llama.cpp's own quantiser rounds
+too; where a type wants rows of 256, four rows count as one, as its width is no multiple of that.
+"""
+
+import argparse
+import ctypes
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from pocketlm import _native
+from pocketlm.formats.open import open_checkpoint
+from pocketlm.models import build
+from pocketlm.quantize import decoder, plan
+from pocketlm.quantize.basis import Basis
+from pocketlm.quantize.calibration import WINDOW, Calibration
+from pocketlm.quantize.decoder import INPUTS, ROLES, Floats, Layer
+from pocketlm.quantize.quality import Loss, compare
+
+#: GGUF's numbers of llama.cpp's types.
+PEERS = {"Q4_0": 2, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13, "IQ4_NL": 20, "IQ4_XS": 23}
+Rounding = Callable[[str, str, Floats], Floats]
+
+
+class Model:
+    """A checkpoint's float weights, and texts as its tokens."""
+
+    def __init__(self, path: Path, texts: list[Path], windows: int) -> None:
+        self.checkpoint = open_checkpoint(path)
+        self.program = build(self.checkpoint.config, self.checkpoint.tensors)
+        self.tokenizer = self.checkpoint.tokenizer()
+        self.pool = _native.ThreadPool(_native.default_threads())
+        self.embedding = self.read(decoder.embedding(self.program))
+        head = decoder.head(self.program)
+        self.norm, self.head = self.read(head.norm).ravel(), self.read(head.weights[0])
+        self.layers = [
+            decoder.load(self.program, parts, self.read) for parts in decoder.layers(self.program)
+        ]
+        self.calibration = texts[0].read_text()[:400_000]
+        self.read_windows = {
+            text.stem: np.array(self.tokenizer.encode(text.read_text()[-60_000:]))[
+                -windows * WINDOW :
+            ].reshape(windows, WINDOW)
+            for text in texts
+        }
+        for index, layer in enumerate(self.layers):
+            rescale(layer, self.program, index)
+        self.references = {
+            name: self.logits(self.layers, None, ids) for name, ids in self.read_windows.items()
+        }
+
+    def read(self, weight) -> Floats:
+        tensor = self.checkpoint.tensors[weight.name]
+        assert tensor.type == "F32", "a float32 checkpoint is wanted"
+        rows = tensor.data.view("<f4").reshape(-1, weight.columns)
+        return rows[weight.start : weight.start + weight.rows].copy()
+
+    def logits(self, layers: list[Layer], basis: Basis | None, windows: np.ndarray) -> Floats:
+        out = []
+        for ids in windows:
+            x = self.embedding[ids] if basis is None else basis.embedding(self.embedding[ids])
+            for layer in layers:
+                x = decoder.run(self.program, layer, x)
+            if basis is not None:
+                x = x @ basis.residual.T
+            x = decoder.normalised(x, self.norm, self.program.norm_eps)
+            out.append(x[WINDOW // 2 : -1] @ self.head.T)
+        return np.stack(out)
+
+    def loss(self, layers: list[Layer], basis: Basis | None = None) -> dict[str, float]:
+        found = {}
+        for name, ids in self.read_windows.items():
+            got = self.logits(layers, basis, ids)
+            parts = [
+                compare(reference, rows, right)
+                for reference, rows, right in zip(
+                    self.references[name], got, ids[:, WINDOW // 2 + 1 :], strict=True
+                )
+            ]
+            found[name] = Loss.joined(parts, windows=len(ids)).kl_mean.value
+        return found
+
+    def importance(self, tokens: int) -> list[dict[str, Floats]]:
+        """Mean squares of each matrix's inputs: llama.cpp's importance matrix."""
+        measured = Calibration(self.program, self.tokenizer, [self.calibration], tokens)
+        measured.embed(self.embedding)
+        found = []
+        for layer in self.layers:
+            measured.measure(layer)
+            found.append({k: np.diagonal(c).copy() for k, c in measured._covariances.items()})
+            measured.advance(layer)
+        return found
+
+    def fed_back(self, types: Callable[[int, str], str], tokens: int) -> tuple[list[Layer], Basis]:
+        """All projections with error feedback, in another basis."""
+        basis = Basis(self.program, self.embedding.shape[1])
+        measured = Calibration(self.program, self.tokenizer, [self.calibration], tokens)
+        measured.embed(basis.embedding(self.embedding))
+        layers = []
+        for index, source in enumerate(self.layers):
+            layer = copied(source)
+            basis.turn(layer, index)
+            measured.measure(layer)
+            for role in ROLES:
+                matrix = layer.matrices[role]
+                values = measured.rounded(self.pool, types(index, role), matrix, INPUTS[role])[1]
+                layer.matrices[role] = values
+            measured.advance(layer)
+            layers.append(layer)
+        return layers, basis
+
+    def each(self, rounding: Callable[[int], Rounding]) -> list[Layer]:
+        """All projections, each weight by itself."""
+        layers = []
+        for index, source in enumerate(self.layers):
+            layer = copied(source)
+            for role in ROLES:
+                layer.matrices[role] = rounding(index)(role, INPUTS[role], layer.matrices[role])
+            layers.append(layer)
+        return layers
+
+
+def copied(layer: Layer) -> Layer:
+    """A layer of its own."""
+    return Layer(
+        {role: matrix.copy() for role, matrix in layer.matrices.items()},
+        layer.attention_norm.copy(),
+        layer.mlp_norm.copy(),
+        dict(layer.biases),
+    )
+
+
+def rescale(layer: Layer, program, index: int) -> None:
+    """Log-normal scales that cancel: the function stays, the weights leave their grid."""
+    rng = np.random.default_rng(index)
+    w, hidden = layer.matrices, layer.matrices["q"].shape[1]
+
+    def factors(count: int) -> Floats:
+        return np.exp(0.25 * rng.standard_normal(count)).astype(np.float32)
+
+    for norm, roles in ((layer.attention_norm, "q k v"), (layer.mlp_norm, "gate up")):
+        scale = factors(hidden)
+        norm *= scale
+        for role in roles.split():
+            w[role] /= scale
+    scale = factors(len(w["up"]))
+    w["up"] *= scale[:, None]
+    w["down"] /= scale
+    scale = factors(len(w["v"]))
+    w["v"] *= scale[:, None]
+    shared = program.heads // program.kv_heads
+    by_head = scale.reshape(program.kv_heads, 1, program.head_dim)
+    w["o"] /= np.broadcast_to(by_head, (program.kv_heads, shared, program.head_dim)).reshape(-1)
+
+
+def ours(model: Model, type_: str) -> Rounding:
+    """Rounding each weight by itself, by our quantiser."""
+
+    def rounding(role: str, inputs: str, matrix: Floats) -> Floats:
+        stored = _native.quantise(model.pool, type_, matrix, None)
+        return _native.dequantise(model.pool, type_, stored.reshape(-1), *matrix.shape)
+
+    return rounding
+
+
+def llama(library: Path, type_: str, importance: dict[str, Floats] | None) -> Rounding:
+    """The same by llama.cpp's."""
+    lib = ctypes.CDLL(str(library))
+    floats = ctypes.POINTER(ctypes.c_float)
+    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
+    lib.ggml_quantize_chunk.argtypes = [
+        *(ctypes.c_int, floats, ctypes.c_void_p),
+        *(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, floats),
+    ]
+    pool = _native.ThreadPool(1)
+
+    def rounding(role: str, inputs: str, matrix: Floats) -> Floats:
+        four = 1 if type_ in ("Q4_0", "IQ4_NL") else 4
+        rows = np.ascontiguousarray(matrix).reshape(len(matrix) // four, -1)
+        weights = None if importance is None else np.tile(importance[inputs], four)
+        size = plan.stored_bytes(type_, *rows.shape)
+        stored = np.zeros(size, np.uint8)
+        lib.ggml_quantize_init(PEERS[type_])
+        lib.ggml_quantize_chunk(
+            PEERS[type_],
+            rows.ctypes.data_as(floats),
+            stored.ctypes.data,
+            0,
+            *rows.shape,
+            None if weights is None else np.ascontiguousarray(weights).ctypes.data_as(floats),
+        )
+        return _native.dequantise(pool, type_, stored, *rows.shape).reshape(matrix.shape)
+
+    return rounding
+
+
+def types(model: Model) -> None:
+    """Mean squared error of rounding a normal distribution."""
+    rows = np.random.default_rng(0).standard_normal((512, 4096)).astype(np.float32)
+    for type_ in plan.ERRORS:
+        error = float(np.mean((ours(model, type_)("", "", rows) - rows) ** 2))
+        print(f"{type_:7} {error:.6f}", flush=True)
+
+
+def roles(model: Model) -> None:
+    """The loss when one role alone is rounded to P4, as a part of all roles' sum."""
+    losses = {}
+    for chosen in ROLES:
+        layers = [copied(layer) for layer in model.layers]
+        for layer in layers:
+            layer.matrices[chosen] = ours(model, "P4")("", "", layer.matrices[chosen])
+        losses[chosen] = float(np.mean(list(model.loss(layers).values())))
+    embedding, head = model.embedding, model.head
+    model.embedding = ours(model, "P4")("", "", embedding)
+    losses["embedding"] = float(np.mean(list(model.loss(model.layers).values())))
+    model.embedding, model.head = embedding, ours(model, "P4")("", "", head)
+    losses["head"] = float(np.mean(list(model.loss(model.layers).values())))
+    model.head = head
+    total = sum(losses.values())
+    for role, loss in losses.items():
+        print(f"{role:10} {loss:.5f} {loss / total:.3f}", flush=True)
+
+
+def methods(model: Model, library: Path | None, tokens: int) -> None:
+    """Types and methods on all projections."""
+    shapes = [(role, m.shape) for layer in model.layers for role, m in layer.matrices.items()]
+    weights = sum(rows * columns for _, (rows, columns) in shapes)
+
+    def tell(name: str, bits: float, loss: dict[str, float]) -> None:
+        record = {"method": name, "bits": round(bits, 3)}
+        print(json.dumps(record | {k: round(v, 4) for k, v in loss.items()}), flush=True)
+
+    def bits(type_: str) -> float:
+        return 8 * sum(plan.stored_bytes(type_, *shape) for _, shape in shapes) / weights
+
+    def mixed(average: float) -> tuple[Callable[[int, str], str], float]:
+        groups = [
+            plan.Group(f"{index} {role}", role, *matrix.shape, plan.SHARES[role])
+            for index, layer in enumerate(model.layers)
+            for role, matrix in layer.matrices.items()
+        ]
+        chosen = plan.within(groups, int(average * weights / 8))
+        by_name = {choice.group.name: choice.type for choice in chosen}
+        spent = 8 * sum(choice.nbytes for choice in chosen) / weights
+        return (lambda index, role: by_name[f"{index} {role}"]), spent
+
+    if library is not None:
+        importance = model.importance(tokens)
+        for type_, weighed, size in (
+            ("Q5_K", False, 5.5),
+            ("Q4_K", True, 4.5),
+            ("Q4_K", False, 4.5),
+            ("IQ4_XS", True, 4.25),
+        ):
+            layers = model.each(
+                lambda i, t=type_, w=weighed: llama(library, t, importance[i] if w else None)
+            )
+            name = f"llama.cpp {type_}" + (" with importance matrix" if weighed else "")
+            tell(name, size, model.loss(layers))
+    tell("P4", bits("P4"), model.loss(model.each(lambda _: ours(model, "P4"))))
+    for type_ in ("IQ4_NL", "P4"):
+        found = model.fed_back(lambda index, role, t=type_: t, tokens)
+        tell(f"{type_}, turned, feedback", bits(type_), model.loss(*found))
+    for average in (4.05, 3.77):
+        choose, spent = mixed(average)
+        found = model.fed_back(choose, tokens)
+        tell("P3 and P4, turned, feedback", spent, model.loss(*found))
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--text", type=Path, action="append", required=True, metavar="FILE")
+    parser.add_argument("--windows", type=int, default=8, help="to measure on, of each text")
+    parser.add_argument("--tokens", type=int, default=16384, help="to calibrate on")
+    parser.add_argument("--llama", type=Path, metavar="FILE", help="llama.cpp's libggml-base")
+    for name in ("types", "roles", "methods"):
+        parser.add_argument(f"--{name}", action="store_true")
+    options = parser.parse_args()
+    model = Model(options.model, options.text, options.windows)
+    if options.types:
+        types(model)
+    if options.roles:
+        roles(model)
+    if options.methods:
+        methods(model, options.llama, options.tokens)
+
+
+if __name__ == "__main__":
+    main()
