@@ -16,17 +16,17 @@ MIXED = ("P3", "P4", "Q6_K", "Q8_0")
 #: Mean squared error of rounding a normal distribution of variance 1, by type
 #: (`benchmarks/quantisation.py --types`).
 ERRORS = {
-    "P3": 0.0258,
-    "P4": 0.0062,
-    "Q3_K": 0.0203,
-    "Q4_0": 0.0077,
-    "Q4_1": 0.0066,
-    "Q4_K": 0.0067,
-    "Q5_K": 0.0017,
-    "Q6_K": 0.00037,
-    "Q8_0": 0.000024,
-    "IQ4_NL": 0.0058,
-    "IQ4_XS": 0.0054,
+    "P3": 0.0262,
+    "P4": 0.00615,
+    "Q3_K": 0.0206,
+    "Q4_0": 0.00653,
+    "Q4_1": 0.00472,
+    "Q4_K": 0.00478,
+    "Q5_K": 0.00115,
+    "Q6_K": 0.00027,
+    "Q8_0": 0.000023,
+    "IQ4_NL": 0.00536,
+    "IQ4_XS": 0.00542,
 }
 
 #: How much of a model's loss comes from each role when all have one type, measured on SmolLM2-135M
