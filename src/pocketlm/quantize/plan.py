@@ -30,18 +30,17 @@ ERRORS = {
 }
 
 #: How much of a model's loss comes from each role when all have one type, measured on SmolLM2-135M
-#: by rounding one role at a time (`benchmarks/quantisation.py --roles`). The embedding's part is
-#: small: a row's errors meet one token only.
+#: by rounding one role at a time (`benchmarks/quantisation.py --roles`, 2026-11-24).
 SHARES = {
-    "q": 0.06,
-    "k": 0.04,
-    "v": 0.12,
-    "o": 0.12,
-    "gate": 0.17,
-    "up": 0.22,
-    "down": 0.27,
-    "embedding": 0.05,
-    "head": 0.15,
+    "q": 0.046,
+    "k": 0.035,
+    "v": 0.254,
+    "o": 0.041,
+    "gate": 0.061,
+    "up": 0.095,
+    "down": 0.215,
+    "embedding": 0.017,
+    "head": 0.235,
 }
 
 #: Where a row's length is no multiple of 256, a type of blocks of 32 takes the place of one of 256.
