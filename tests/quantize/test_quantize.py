@@ -142,6 +142,25 @@ def test_bits_are_an_average(source: Path, tmp_path: Path) -> None:
     assert {choice.type for choice in result.choices} >= {"P3", "P4"}
 
 
+@pytest.mark.parametrize("kind", ["llama", "phi3"])
+def test_room_to_spare(kind: str, tmp_path: Path) -> None:
+    """A plan without panels is a file of ours all the same: what Phi-3 fuses differs in type."""
+    folder, file = wide(tmp_path / "source", kind), tmp_path / "out.gguf"
+    for bits in (7.0, 12.0):
+        result = quantize(folder, file, Goal(bits=bits), force=True)
+        assert {choice.type for choice in result.choices} <= {"Q6_K", "Q8_0"}
+        expected, got = logits(folder), logits(file)
+        assert np.linalg.norm(got - expected) < 0.25 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_rows_that_are_no_blocks_of_256(type_: str, tmp_path: Path) -> None:
+    folder, file = tmp_path / "source", tmp_path / "out.gguf"
+    tiny.save("qwen2", folder)
+    quantize(folder, file, Goal(type=type_))
+    assert logits(file).shape == logits(folder).shape
+
+
 def test_plans_take_what_gains_most_for_its_bytes() -> None:
     groups = [plan.Group(f"g{i}", "up", 64, 256, share) for i, share in enumerate((0.1, 0.6, 0.3))]
     steps = plan.stored_bytes("P4", 64, 256) - plan.stored_bytes("P3", 64, 256)

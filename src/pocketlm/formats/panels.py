@@ -25,6 +25,8 @@ _NAMES, _TYPES, _ROWS, _COLUMNS = (
 
 def metadata(tensors: Sequence[tuple[str, str, int, int]]) -> dict[str, Any]:
     """What the metadata say of `tensors`: (name, type, rows, columns) each."""
+    if not tensors:
+        return {}
     names, types, rows, columns = zip(*tensors, strict=True)
     return {
         _NAMES: list(names),

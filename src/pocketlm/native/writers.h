@@ -25,6 +25,7 @@
 #include <limits>
 
 #include "half.h"
+#include "layout.h"
 #include "scale_search.h"
 
 namespace pocketlm {
@@ -505,8 +506,15 @@ struct WriteQ8_0 : Standalone {
 };
 
 // d | nibbles, which mean entries of a table
-inline constexpr std::array<int8_t, 16> iq4_entries = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                       1,    13,   25,  38,  53,  69,  89,  113};
+constexpr std::array<int8_t, 16> numbers_of(Codebook codebook) {
+    std::array<int8_t, 16> numbers{};
+    for (size_t i = 0; i < numbers.size(); ++i) {
+        numbers[i] = static_cast<int8_t>(codebook_numbers[static_cast<int>(codebook)][i]);
+    }
+    return numbers;
+}
+
+inline constexpr std::array<int8_t, 16> iq4_entries = numbers_of(Codebook::nl);
 
 struct WriteIQ4_NL : Standalone {
     static constexpr int columns = 32;

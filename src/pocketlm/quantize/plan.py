@@ -22,11 +22,13 @@ ERRORS = {
     "Q4_0": 0.00653,
     "Q4_1": 0.00472,
     "Q4_K": 0.00478,
+    "Q5_0": 0.0016,
     "Q5_K": 0.00115,
     "Q6_K": 0.00027,
     "Q8_0": 0.000023,
     "IQ4_NL": 0.00536,
     "IQ4_XS": 0.00542,
+    "F16": 0.00000004,
 }
 
 #: How much of a model's loss comes from each role when all have one type, measured on SmolLM2-135M
@@ -79,7 +81,7 @@ class Choice:
     @property
     def loss(self) -> float:
         """Expected loss, in parts of what the whole model loses in P4."""
-        return self.group.share * ERRORS.get(self.type, 0.0) / ERRORS["P4"]
+        return self.group.share * ERRORS[self.type] / ERRORS["P4"]
 
 
 def stored_bytes(type_: str, rows: int, columns: int) -> int:
@@ -99,11 +101,8 @@ def fitting(type_: str, columns: int) -> str:
 
 def uniform(groups: Sequence[Group], type_: str) -> list[Choice]:
     """One type for all, but at least 6 bits for the head, as is usual."""
-    wide = ("Q6_K", "Q8_0", "F16", "BF16", "F32")
-    heads = {group.role: type_ if type_ in wide else "Q6_K" for group in groups}
-    return [
-        Choice(g, fitting(heads[g.role] if g.role == "head" else type_, g.columns)) for g in groups
-    ]
+    head = type_ if type_ in ("Q6_K", "Q8_0") else "Q6_K"
+    return [Choice(g, fitting(head if g.role == "head" else type_, g.columns)) for g in groups]
 
 
 def within(groups: Sequence[Group], budget: int) -> list[Choice]:

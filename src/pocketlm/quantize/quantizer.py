@@ -13,7 +13,7 @@ import numpy as np
 
 from pocketlm.errors import ModelFileError, OutputError, ParameterError, UnsupportedError
 from pocketlm.formats import panels
-from pocketlm.formats.checkpoint import PANEL_BITS, Checkpoint
+from pocketlm.formats.checkpoint import PANEL_BITS, Checkpoint, panel_bytes
 from pocketlm.formats.gguf import TYPE_NUMBERS
 from pocketlm.formats.gguf_config import ADJACENT_PAIRS, ROPE_FACTORS, gguf_name
 from pocketlm.formats.gguf_keys import ARCHITECTURES
@@ -37,9 +37,11 @@ TYPES = ("q4_0", "q4_1", "q4_k", "q5_k", "q6_k", "q8_0", "q3_k", "iq4_nl", "iq4_
 _SOURCES = ("F32", "F16", "BF16", "Q8_0")
 #: llama.cpp's numbers for a file that is mostly of one type (`general.file_type`).
 _FILE_TYPES = {
+    "F16": 1,
     "Q4_0": 2,
     "Q4_1": 3,
     "Q8_0": 7,
+    "Q5_0": 8,
     "Q3_K": 11,
     "Q4_K": 14,
     "Q5_K": 16,
@@ -59,6 +61,13 @@ _HUB_NAMES = {
     "gate": "mlp.gate_proj",
     "up": "mlp.up_proj",
     "down": "mlp.down_proj",
+}
+
+#: The roles of each tensor that a checkpoint may have.
+_STEMS: dict[str, tuple[str, ...]] = {
+    "self_attn.qkv_proj": ("q", "k", "v"),
+    "mlp.gate_up_proj": ("gate", "up"),
+    **{hub: (role,) for role, hub in _HUB_NAMES.items()},
 }
 
 Progress = Callable[[str, int, int], None]
@@ -171,8 +180,9 @@ class _Job:
         self._tied = "lm_head.weight" not in self.weights.shapes
         self._last: tuple[str, Floats] | None = None
         self.metadata: dict[str, Value] = gguf_metadata(self.weights, note)
+        # A plan of several types holds parts of what others fuse; panels are ours in any case.
+        self.own = goal.type is None or goal.type.upper() in PANEL_BITS
         self.choices = self._plan(goal)
-        self.own = any(choice.type in PANEL_BITS for choice in self.choices)
 
     # What is to be written.
 
@@ -220,20 +230,20 @@ class _Job:
         if size is None:
             raise ParameterError("say how small: --size, --bits or --type")
         # Everything but the matrices, whatever their types: norms, vocabulary, padding.
-        self.own = True
-        self.choices = [Choice(group, "P4") for group in groups]
-        tensors = self._tensors()
-        rest = GGUFWriter(Path("-"), self._metadata(), tensors, _ALIGNMENT).nbytes
-        rest -= sum(choice.nbytes for choice in self.choices)
+        some = [Choice(group, "P4") for group in groups]
+        rest = self._writer(Path("-"), some).nbytes - sum(choice.nbytes for choice in some)
         return plan.within(groups, size - rest)
 
-    def _metadata(self) -> dict[str, Value]:
+    def _writer(self, target: Path, choices: list[Choice]) -> GGUFWriter:
+        return GGUFWriter(target, self._metadata(choices), list(self._tensors(choices)), _ALIGNMENT)
+
+    def _metadata(self, choices: list[Choice]) -> dict[str, Value]:
         metadata = dict(self.metadata)
         model_type = self.config["model_type"]
         architecture = ARCHITECTURES[model_type]
         metadata["general.quantization_version"] = 2
         if not self.own:
-            common = max(self.choices, key=lambda choice: choice.nbytes).type
+            common = max(choices, key=lambda choice: choice.nbytes).type
             metadata["general.file_type"] = _FILE_TYPES[common]
             return metadata
         prefix = f"{architecture}."
@@ -247,78 +257,55 @@ class _Job:
         metadata["general.description"] = "Weights in pocketlm's own types: run with pocketlm."
         listed = [
             (name, choice.type, choice.group.rows, choice.group.columns)
-            for choice, name in zip(self.choices, self._names(), strict=True)
+            for choice, name in zip(choices, self._names(), strict=True)
             if choice.type in PANEL_BITS
         ]
         return metadata | panels.metadata(listed)
 
     def _names(self) -> list[str]:
-        """The name of each choice's tensor in a file of ours."""
-        names = []
-        for choice in self.choices:
-            match choice.group.role:
-                case "embedding":
-                    names.append("token_embd.weight")
-                case "head":
-                    names.append("output.weight")
-                case role:
-                    index = choice.group.name.split()[1]
-                    names.append(f"model.layers.{index}.{_HUB_NAMES[role]}.weight")
-        return names
+        """The name of each group's tensor in a file of ours, in the order of `_groups`."""
+        inner = [
+            f"model.layers.{index}.{_HUB_NAMES[role]}.weight"
+            for index in range(self.program.layers)
+            for role in ROLES
+        ]
+        return ["token_embd.weight", *inner, *([] if self._tied else ["output.weight"])]
 
-    def _tensors(self) -> list[NewTensor]:
+    def _tensors(self, choices: list[Choice]) -> Iterator[NewTensor]:
         """All tensors in the order in which they are written."""
-        return [tensor for tensor, _ in self._outline()]
-
-    def _outline(self) -> Iterator[tuple[NewTensor, list[Choice]]]:
-        """Each tensor, and the choices that it holds (none: a vector)."""
         config = plain_config(self.config, self.program)
         for name, key in ROPE_FACTORS.items():
             if key in config["rope_parameters"]:
                 count = len(config["rope_parameters"][key])
-                yield NewTensor(name, 0, (count,), 4 * count), []
-        by_name = {choice.group.name: choice for choice in self.choices}
-        hub = dict(zip(by_name, self._names(), strict=True))
+                yield NewTensor(name, 0, (count,), 4 * count)
+        by_name = {choice.group.name: choice for choice in choices}
+        apart = iter(self._names()[1:])
 
-        def matrix(*groups: str, name: str) -> tuple[NewTensor, list[Choice]]:
-            chosen = [by_name[group] for group in groups]
-            rows, columns = sum(c.group.rows for c in chosen), chosen[0].group.columns
-            type_, nbytes = chosen[0].type, sum(c.nbytes for c in chosen)
-            if type_ in PANEL_BITS:
-                size = nbytes // -(-rows // 16)
-                return NewTensor(name, _I8, (nbytes // size, size), nbytes), chosen
-            number = next(n for n, known in TYPE_NUMBERS.items() if known == type_)
-            return NewTensor(name, number, (rows, columns), nbytes), chosen
-
-        def vector(name: str) -> tuple[NewTensor, list[Choice]]:
-            (count,) = self.weights.shapes[name]
-            return NewTensor(self._stored(name), 0, (count,), 4 * count), []
-
-        yield matrix("embedding", name="token_embd.weight")
+        yield _matrix("token_embd.weight", [by_name["embedding"]])
         for index in range(self.program.layers):
             prefix = f"model.layers.{index}."
-            groups = {role: f"layer {index} {role}" for role in ROLES}
-            apart: list[tuple[tuple[str, ...], str]]
-            apart = [((role,), hub[groups[role]]) for role in ROLES]
-            fused = apart if self.own else self._fused(prefix)
+            fused: list[tuple[tuple[str, ...], str]]
+            fused = [((role,), next(apart)) for role in ROLES] if self.own else self._fused(prefix)
             for roles, name in fused:
-                yield matrix(*(groups[role] for role in roles), name=name)
+                yield _matrix(name, [by_name[f"layer {index} {role}"] for role in roles])
             for name, shape in self.weights.shapes.items():
                 if name.startswith(prefix) and len(shape) == 1:
-                    yield vector(name)
-        if "head" in by_name:
-            yield matrix("head", name="output.weight")
-        yield vector("model.norm.weight")
+                    yield self._new_vector(name)
+        if not self._tied:
+            yield _matrix("output.weight", [by_name["head"]])
+        yield self._new_vector("model.norm.weight")
+
+    def _new_vector(self, name: str) -> NewTensor:
+        (count,) = self.weights.shapes[name]
+        return NewTensor(self._stored(name), 0, (count,), 4 * count)
 
     def _fused(self, prefix: str) -> list[tuple[tuple[str, ...], str]]:
         """Roles and names as llama.cpp has them."""
-        found: list[tuple[tuple[str, ...], str]] = []
-        fused = {"self_attn.qkv_proj": ("q", "k", "v"), "mlp.gate_up_proj": ("gate", "up")}
-        apart = {hub: (role,) for role, hub in _HUB_NAMES.items()}
-        for stem, roles in (fused | apart).items():
-            if f"{prefix}{stem}.weight" in self.weights.shapes:
-                found.append((roles, self._stored(f"{prefix}{stem}.weight")))
-        return found
+        return [
+            (roles, self._stored(f"{prefix}{stem}.weight"))
+            for stem, roles in _STEMS.items()
+            if f"{prefix}{stem}.weight" in self.weights.shapes
+        ]
 
     def _stored(self, name: str) -> str:
         return gguf_name(self.config["model_type"], name)
@@ -327,12 +314,11 @@ class _Job:
 
     def write(self, target: Path, calibration: Calibration | None, progress: Progress) -> Result:
         """Write the file; whole, or not at all."""
-        outline = list(self._outline())
-        tensors = [tensor for tensor, _ in outline]
+        tensors = list(self._tensors(self.choices))
         total = sum(tensor.nbytes for tensor in tensors)
         done = 0
         data = self._data(calibration)
-        with GGUFWriter(target, self._metadata(), tensors, _ALIGNMENT) as writer:
+        with self._writer(target, self.choices) as writer:
             for tensor in tensors:
                 left = tensor.nbytes
                 while left:
@@ -345,7 +331,7 @@ class _Job:
         return Result(self.choices, target.stat().st_size, weights)
 
     def _data(self, calibration: Calibration | None) -> Iterator[Bytes]:
-        """The tensors' data in the order of `_outline`."""
+        """The tensors' data in the order of `_tensors`."""
         config = plain_config(self.config, self.program)
         for key in ROPE_FACTORS.values():
             if key in config["rope_parameters"]:
@@ -415,10 +401,7 @@ class _Job:
             return layer.attention_norm
         if stem == "post_attention_layernorm.weight":
             return layer.mlp_norm
-        stem = stem.removesuffix(".bias")
-        fused = {"self_attn.qkv_proj": ("q", "k", "v"), "mlp.gate_up_proj": ("gate", "up")}
-        apart = {hub: (role,) for role, hub in _HUB_NAMES.items()}
-        roles = (fused | apart)[stem]
+        roles = _STEMS[stem.removesuffix(".bias")]
         biases = [layer.biases[role] for role in roles]
         if adjacent and roles[0] in "qk":
             biases = [self.weights.adjacent(bias[None])[0] for bias in biases]
@@ -455,6 +438,19 @@ class _Info(NamedTuple):
     def nbytes(self) -> int:
         """Bytes in float32."""
         return 4 * int(np.prod(self.shape))
+
+
+def _matrix(name: str, choices: list[Choice]) -> NewTensor:
+    """A tensor of several groups' rows, which have one type."""
+    type_, columns = choices[0].type, choices[0].group.columns
+    rows = sum(choice.group.rows for choice in choices)
+    nbytes = sum(choice.nbytes for choice in choices)
+    assert {choice.type for choice in choices} == {type_}
+    if type_ in PANEL_BITS:
+        size = panel_bytes(type_, columns)
+        return NewTensor(name, _I8, (nbytes // size, size), nbytes)
+    number = next(number for number, known in TYPE_NUMBERS.items() if known == type_)
+    return NewTensor(name, number, (rows, columns), nbytes)
 
 
 def _group(name: str, role: str, weight: Weight, share: float) -> Group:
