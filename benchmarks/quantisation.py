@@ -14,12 +14,14 @@ too; where a type wants rows of 256, four rows count as one, as its width is no 
 import argparse
 import ctypes
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pocketlm import _native
+from pocketlm.errors import ParameterError
 from pocketlm.formats.open import open_checkpoint
 from pocketlm.models import build
 from pocketlm.quantize import decoder, plan
@@ -27,6 +29,7 @@ from pocketlm.quantize.basis import Basis
 from pocketlm.quantize.calibration import WINDOW, Calibration
 from pocketlm.quantize.decoder import INPUTS, ROLES, Floats, Layer
 from pocketlm.quantize.quality import Loss, compare
+from pocketlm.quantize.sensitivity import TOKENS, Cost, Sensitivity
 
 #: GGUF's numbers of llama.cpp's types.
 PEERS = {"Q4_0": 2, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13, "IQ4_NL": 20, "IQ4_XS": 23}
@@ -36,7 +39,7 @@ Rounding = Callable[[str, str, Floats], Floats]
 class Model:
     """A checkpoint's float weights, and texts as its tokens."""
 
-    def __init__(self, path: Path, texts: list[Path], windows: int) -> None:
+    def __init__(self, path: Path, texts: list[Path], windows: int, rotated: bool) -> None:
         self.checkpoint = open_checkpoint(path)
         self.program = build(self.checkpoint.config, self.checkpoint.tensors)
         self.tokenizer = self.checkpoint.tokenizer()
@@ -56,9 +59,20 @@ class Model:
         }
         for index, layer in enumerate(self.layers):
             rescale(layer, self.program, index)
+        self.basis = Basis(self.program, self.embedding.shape[1])
+        if rotated:
+            self.rotate()
         self.references = {
             name: self.logits(self.layers, None, ids) for name, ids in self.read_windows.items()
         }
+
+    def rotate(self) -> None:
+        """Turn the reference itself: the same function in another basis, norms all 1."""
+        basis = Basis(self.program, self.embedding.shape[1], seed=1)
+        for index, layer in enumerate(self.layers):
+            basis.turn(layer, index)
+        self.embedding = basis.embedding(self.embedding)
+        self.head, self.norm = basis.head(self.head, self.norm), np.ones_like(self.norm)
 
     def read(self, weight) -> Floats:
         tensor = self.checkpoint.tensors[weight.name]
@@ -93,32 +107,58 @@ class Model:
 
     def importance(self, tokens: int) -> list[dict[str, Floats]]:
         """Mean squares of each matrix's inputs: llama.cpp's importance matrix."""
-        measured = Calibration(self.program, self.tokenizer, [self.calibration], tokens)
-        measured.embed(self.embedding)
+        x = [self.embedding[ids] for ids in self.calibrating(tokens).some(tokens)]
         found = []
         for layer in self.layers:
-            measured.measure(layer)
-            found.append({k: np.diagonal(c).copy() for k, c in measured._covariances.items()})
-            measured.advance(layer)
+            squares: dict[str, Floats] = {}
+
+            def see(inputs: str, rows: Floats, squares: dict[str, Floats] = squares) -> None:
+                squares[inputs] = squares.get(inputs, 0) + np.sum(rows * rows, axis=0)
+
+            x = [decoder.run(self.program, layer, rows, see) for rows in x]
+            found.append(squares)
         return found
 
-    def fed_back(self, types: Callable[[int, str], str], tokens: int) -> tuple[list[Layer], Basis]:
-        """All projections with error feedback, in another basis."""
-        basis = Basis(self.program, self.embedding.shape[1])
-        measured = Calibration(self.program, self.tokenizer, [self.calibration], tokens)
-        measured.embed(basis.embedding(self.embedding))
+    def calibrating(self, tokens: int) -> Calibration:
+        """The calibration text, at its beginning."""
+        return Calibration(self.program, self.tokenizer, [self.calibration], tokens)
+
+    def turned(self, index: int) -> Layer:
+        """A layer in the basis in which it is rounded."""
+        layer = copied(self.layers[index])
+        self.basis.turn(layer, index)
+        return layer
+
+    def costs(self, tokens: int) -> dict[str, Cost]:
+        """What errors of each matrix cost."""
+        norm = np.ones_like(self.norm)
+        sensitivity = Sensitivity(
+            self.program,
+            self.pool,
+            self.calibrating(tokens).some(TOKENS),
+            embedding=lambda ids: self.basis.embedding(self.embedding[ids]),
+            layer=self.turned,
+            head=lambda: (norm, self.basis.head(self.head, self.norm)),
+            progress=lambda done, total: None,
+        )
+        return sensitivity.measure(Path("."))
+
+    def fed_back(self, types: dict[str, str], costs: dict[str, Cost], tokens: int) -> list[Layer]:
+        """All projections with error feedback, in another basis; `types` by name of matrix."""
+        measured = self.calibrating(tokens)
+        measured.weigh(costs)
+        measured.embed(self.basis.embedding(self.embedding))
         layers = []
-        for index, source in enumerate(self.layers):
-            layer = copied(source)
-            basis.turn(layer, index)
+        for index in range(len(self.layers)):
+            layer = self.turned(index)
             measured.measure(layer)
             for role in ROLES:
+                name = f"layer {index} {role}"
                 matrix = layer.matrices[role]
-                values = measured.rounded(self.pool, types(index, role), matrix, INPUTS[role])[1]
-                layer.matrices[role] = values
+                layer.matrices[role] = measured.rounded(self.pool, types[name], matrix, name)[1]
             measured.advance(layer)
             layers.append(layer)
-        return layers, basis
+        return layers
 
     def each(self, rounding: Callable[[int], Rounding]) -> list[Layer]:
         """All projections, each weight by itself."""
@@ -232,7 +272,7 @@ def roles(model: Model) -> None:
         print(f"{role:10} {loss:.5f} {loss / total:.3f}", flush=True)
 
 
-def methods(model: Model, library: Path | None, tokens: int) -> None:
+def methods(model: Model, library: Path | None, tokens: int, averages: Sequence[float]) -> None:
     """Types and methods on all projections."""
     shapes = [(role, m.shape) for layer in model.layers for role, m in layer.matrices.items()]
     weights = sum(rows * columns for _, (rows, columns) in shapes)
@@ -244,16 +284,26 @@ def methods(model: Model, library: Path | None, tokens: int) -> None:
     def bits(type_: str) -> float:
         return 8 * sum(plan.stored_bytes(type_, *shape) for _, shape in shapes) / weights
 
-    def mixed(average: float) -> tuple[Callable[[int, str], str], float]:
+    def planned(average: float, costs: dict[str, Cost], ladder: Sequence[str]) -> dict[str, str]:
         groups = [
-            plan.Group(f"{index} {role}", role, *matrix.shape, plan.SHARES[role])
+            plan.Group(name, role, *matrix.shape, costs[name].nats)
             for index, layer in enumerate(model.layers)
             for role, matrix in layer.matrices.items()
+            for name in [f"layer {index} {role}"]
         ]
-        chosen = plan.within(groups, int(average * weights / 8))
-        by_name = {choice.group.name: choice.type for choice in chosen}
-        spent = 8 * sum(choice.nbytes for choice in chosen) / weights
-        return (lambda index, role: by_name[f"{index} {role}"]), spent
+        chosen = plan.within(groups, int(average * weights / 8), ladder)
+        return {choice.group.name: choice.type for choice in chosen}
+
+    def tell_planned(name: str, types: dict[str, str], costs: dict[str, Cost]) -> None:
+        spent = 8 * sum(
+            plan.stored_bytes(types[f"layer {index} {role}"], *matrix.shape)
+            for index, layer in enumerate(model.layers)
+            for role, matrix in layer.matrices.items()
+        )
+        counts = Counter(f"{n.split()[-1]} {t}" for n, t in types.items() if " " in n)
+        print(f"# {name}: {dict(sorted(counts.items()))}", flush=True)
+        found = model.fed_back(types, costs, tokens)
+        tell(name, spent / weights, model.loss(found, model.basis))
 
     if library is not None:
         importance = model.importance(tokens)
@@ -269,13 +319,19 @@ def methods(model: Model, library: Path | None, tokens: int) -> None:
             name = f"llama.cpp {type_}" + (" with importance matrix" if weighed else "")
             tell(name, size, model.loss(layers))
     tell("P4", bits("P4"), model.loss(model.each(lambda _: ours(model, "P4"))))
-    for type_ in ("IQ4_NL", "P4"):
-        found = model.fed_back(lambda index, role, t=type_: t, tokens)
-        tell(f"{type_}, turned, feedback", bits(type_), model.loss(*found))
-    for average in (4.05, 3.77):
-        choose, spent = mixed(average)
-        found = model.fed_back(choose, tokens)
-        tell("P3 and P4, turned, feedback", spent, model.loss(*found))
+    costs = model.costs(tokens)
+    for type_ in ("P4", "IQ4_NL"):
+        tell_planned(f"{type_}, calibrated", dict.fromkeys(costs, type_), costs)
+    for average in averages:
+        try:
+            chosen = planned(average, costs, plan.STANDARD)
+        except ParameterError as error:
+            print(f"# llama.cpp's types at {average} bits: {error}", flush=True)
+            continue
+        tell_planned("llama.cpp's types, planned, calibrated", chosen, costs)
+    for average in averages:
+        chosen = planned(average, costs, plan.MIXED)
+        tell_planned("ours, planned, calibrated", chosen, costs)
 
 
 def main() -> None:
@@ -285,17 +341,19 @@ def main() -> None:
     parser.add_argument("--text", type=Path, action="append", required=True, metavar="FILE")
     parser.add_argument("--windows", type=int, default=8, help="to measure on, of each text")
     parser.add_argument("--tokens", type=int, default=16384, help="to calibrate on")
+    parser.add_argument("--bits", type=float, action="append", help="averages of ours to try")
+    parser.add_argument("--rotated", action="store_true", help="turn the reference first")
     parser.add_argument("--llama", type=Path, metavar="FILE", help="llama.cpp's libggml-base")
     for name in ("types", "roles", "methods"):
         parser.add_argument(f"--{name}", action="store_true")
     options = parser.parse_args()
-    model = Model(options.model, options.text, options.windows)
+    model = Model(options.model, options.text, options.windows, options.rotated)
     if options.types:
         types(model)
     if options.roles:
         roles(model)
     if options.methods:
-        methods(model, options.llama, options.tokens)
+        methods(model, options.llama, options.tokens, options.bits or [3.77, 4.05, 4.5])
 
 
 if __name__ == "__main__":

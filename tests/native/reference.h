@@ -138,6 +138,8 @@ inline Form form_of(Type type) {
         case Type::IQ4_XS: return {256, 136};
         case Type::P3: return {32, 192, true};
         case Type::P4: return {32, 256, true};
+        case Type::P5: return {32, 320, true};
+        case Type::P6: return {32, 384, true};
     }
     return {0, 0};
 }
@@ -174,6 +176,14 @@ inline double in_panel(Type type, const uint8_t* panel, int row, int column) {
     const int at = 4 * row + i % 4;
     if (type == Type::P4) {
         return scale * p4_numbers[bits(indices + 64 * (i % 16 / 4) + at, i / 16, 4)] / 2;
+    }
+    if (type == Type::P5 || type == Type::P6) {
+        const int low = bits(indices + 64 * (i % 16 / 4) + at, i / 16, 4);
+        const int chunk = i / 4;
+        if (type == Type::P5) {
+            return scale * (low + 16 * bits(indices + 256 + at, chunk, 1) - 15.5);
+        }
+        return scale * (low + 16 * bits(indices + 256 + 64 * (chunk / 4) + at, chunk % 4, 2) - 31.5);
     }
     int index;
     if (i < 24) {
@@ -236,6 +246,8 @@ inline double number(Type type, const uint8_t* data, int columns, int row, int c
             return iq4_xs(at, within);
         case Type::P3:
         case Type::P4:
+        case Type::P5:
+        case Type::P6:
             break;
     }
     return 0.0;

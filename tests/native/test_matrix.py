@@ -14,7 +14,7 @@ QUANTISED = [
     *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
 ]
 #: Stored as panels of 16 rows: bytes of 32 columns of a row before it goes into one.
-PANELS = {"P3": 13, "P4": 17}
+PANELS = {"P3": 13, "P4": 17, "P5": 21, "P6": 25}
 #: Where blocks have float16 numbers, if not at their beginning alone.
 HALVES = {
     "Q4_1": [0, 2],
@@ -106,7 +106,7 @@ def test_extreme_quants_do_not_overflow(type_name: str, instruction_set: str) ->
 @pytest.mark.parametrize("type_name", PANELS)
 def test_extreme_indices_do_not_overflow(type_name: str, index: int, instruction_set: str) -> None:
     """The lowest or the highest index everywhere, under the first and the last scale of a row."""
-    highest = {"P3": 15.5, "P4": 31.5}[type_name]
+    highest = {"P3": 15.5, "P4": 31.5, "P5": 15.5, "P6": 31.5}[type_name]
     base, step = np.float16([0.01, -0.002])
     head = np.array([base, step]).view(np.uint8)
     block = np.full(PANELS[type_name], index & 0xFF, np.uint8)

@@ -37,7 +37,8 @@ using reference::Random;
 namespace {
 
 constexpr const char* types[] = {"F32",  "F16",  "BF16", "Q4_0", "Q4_1",   "Q5_0",  "Q8_0",
-                                 "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "P3",   "P4"};
+                                 "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "P3",   "P4",
+                                 "P5",   "P6"};
 
 // Any bits are floats: of all sizes, some of them not finite.
 std::vector<float> random_bits(Random& random, size_t count, bool finite) {
@@ -268,7 +269,7 @@ TEST(blocks_share_numbers_of_their_row) {
 TEST(panels_mean_what_their_rows_do) {
     Random random(6);
     ThreadPool pool(3, "");
-    for (Type type : {Type::P3, Type::P4}) {
+    for (Type type : {Type::P3, Type::P4, Type::P5, Type::P6}) {
         for (int rows : {1, 15, 16, 17, 50}) {
             for (int columns : {32, 224, 256, 288, 512}) {
                 const size_t stride = quantised_row_bytes(name_of(type), columns);

@@ -16,7 +16,7 @@ QUANTISED = [
     *("Q4_0", "Q4_1", "Q5_0", "Q8_0", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
 ]
 #: Types of this project, whose blocks share two float16 numbers at the beginning of their row.
-OWN = ["P3", "P4"]
+OWN = ["P3", "P4", "P5", "P6"]
 POOL = _native.ThreadPool(2)
 
 
@@ -33,7 +33,7 @@ def importance_of(columns: int = 512) -> np.ndarray:
 def dequantised(type_name: str, data: np.ndarray) -> np.ndarray:
     """By gguf-py, which shares no code with ours, where it knows the type."""
     if type_name in OWN:
-        columns = 32 * ((data.shape[1] - 4) // {"P3": 13, "P4": 17}[type_name])
+        columns = 32 * ((data.shape[1] - 4) // {"P3": 13, "P4": 17, "P5": 21, "P6": 25}[type_name])
         return _native.dequantise(POOL, type_name, data.reshape(-1), len(data), columns)
     with np.errstate(over="ignore", invalid="ignore"):
         return gguf.quants.dequantize(data, gguf.GGMLQuantizationType[type_name])

@@ -44,7 +44,7 @@ ELEMENT_TYPES: Mapping[str, tuple[int, int]] = {
 
 
 #: The types that files hold as panels of 16 interleaved rows (native/layout.h), by their bits.
-PANEL_BITS: Mapping[str, int] = {"P3": 3, "P4": 4}
+PANEL_BITS: Mapping[str, int] = {"P3": 3, "P4": 4, "P5": 5, "P6": 6}
 PANEL_ROWS = 16
 
 

@@ -507,7 +507,7 @@ const Kernels avx512_kernels = {
      POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
      POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
      POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
-     POCKETLM_TILES(Type::P4)},
+     POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
     {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
     quantise,
     normalise,

@@ -35,8 +35,8 @@ constexpr int group_columns = 32;
 constexpr int super_groups = 8;
 
 // Types that files store row by row, then those that they store as panels ("P4").
-enum class Type { F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, Q3_K, IQ4_NL, IQ4_XS, P3, P4 };
-constexpr int type_count = 16;
+enum class Type { F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, Q3_K, IQ4_NL, IQ4_XS, P3, P4, P5, P6 };
+constexpr int type_count = 18;
 
 enum class Scales {
     half,          // f16 scale; minimum = -zero * scale
@@ -107,6 +107,8 @@ constexpr Layout layout_of(Type type) {
         case Type::IQ4_XS: return {4, Scales::super_signed, 0, Codebook::nl};
         case Type::P3: return {3, Scales::row_steps, 15.5f, Codebook::p3};
         case Type::P4: return {4, Scales::row_steps, 31.5f, Codebook::p4};
+        case Type::P5: return {5, Scales::row_steps, 15.5f};
+        case Type::P6: return {6, Scales::row_steps, 31.5f};
         default: return {0, Scales::half, 0};
     }
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* names[type_count] = {"F32",  "F16",  "BF16", "Q4_0", "Q4_1", "Q5_0",
                                            "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q3_K",
-                                           "IQ4_NL", "IQ4_XS", "P3", "P4"};
+                                           "IQ4_NL", "IQ4_XS", "P3", "P4", "P5", "P6"};
 
 constexpr bool finite_f16(uint16_t half) { return (half & 0x7c00u) != 0x7c00u; }
 
@@ -107,6 +107,8 @@ constexpr Format formats[type_count] = {
     format_of<Type::Q3_K>(),
     format_of<Type::IQ4_NL>(),
     format_of<Type::IQ4_XS>(),
+    panels_stored,
+    panels_stored,
     panels_stored,
     panels_stored,
 };

@@ -32,26 +32,43 @@ void interleave_panel(const uint8_t* data, size_t row_bytes, int rows, int colum
     }
 }
 
+struct Rows {
+    int block_bytes;
+    void (*interleave)(const uint8_t* data, size_t row_bytes, int rows, int columns, uint8_t* out);
+};
+
+template <Type type>
+constexpr Rows rows_of() {
+    return {Block<type>::bytes, interleave_panel<type>};
+}
+
+Rows rows_of(Type type) {
+    switch (type) {
+        case Type::P3: return rows_of<Type::P3>();
+        case Type::P4: return rows_of<Type::P4>();
+        case Type::P5: return rows_of<Type::P5>();
+        case Type::P6: return rows_of<Type::P6>();
+        default: throw std::invalid_argument(std::string(name_of(type)) + " is not stored as panels");
+    }
+}
+
 }  // namespace
 
 void interleave(ThreadPool& pool, Type type, const uint8_t* data, size_t bytes, int rows, int columns,
                 uint8_t* out) {
-    if (!is_stored_as_panels(type)) {
-        throw std::invalid_argument(std::string(name_of(type)) + " is not stored as panels");
-    }
+    const Rows form = rows_of(type);
     const size_t stride = panel_bytes(type, columns);
-    const size_t block = type == Type::P3 ? Block<Type::P3>::bytes : Block<Type::P4>::bytes;
-    const size_t row_bytes = row_steps_head + static_cast<size_t>(columns / group_columns) * block;
+    const size_t row_bytes = row_steps_head + static_cast<size_t>(columns / group_columns) *
+                                                  static_cast<size_t>(form.block_bytes);
     if (rows <= 0 || bytes / row_bytes != static_cast<size_t>(rows) || bytes % row_bytes != 0) {
         throw std::invalid_argument(std::to_string(rows) + " x " + std::to_string(columns) + " in " +
                                     name_of(type) + " are not " + std::to_string(bytes) + " bytes");
     }
-    const auto work = type == Type::P3 ? interleave_panel<Type::P3> : interleave_panel<Type::P4>;
     Phase phase((rows - 1) / panel_rows + 1, 1);
     pool.run([&](int) {
         run_phase(phase, [&](int panel, int) {
             const size_t first = static_cast<size_t>(panel) * panel_rows;
-            work(data + first * row_bytes, row_bytes,
+            form.interleave(data + first * row_bytes, row_bytes,
                  std::min(panel_rows, rows - static_cast<int>(first)), columns,
                  out + static_cast<size_t>(panel) * stride);
         });

@@ -105,7 +105,7 @@ void read_blocks(const uint8_t* row, int64_t columns, float* out) {
     }
 }
 
-// A row of P3 or P4 as its writer makes it.
+// A row of P3 to P6 as its writer makes it.
 template <Type type>
 void read_steps(const uint8_t* row, int64_t columns, float* out) {
     const float base = float_from_f16(read_u16(row));
@@ -166,6 +166,8 @@ const Format formats[] = {
     format<WriteIQ4_XS>("IQ4_XS", read_blocks<Type::IQ4_XS>),
     format<WriteP3>("P3", read_steps<Type::P3>),
     format<WriteP4>("P4", read_steps<Type::P4>),
+    format<WriteP5>("P5", read_steps<Type::P5>),
+    format<WriteP6>("P6", read_steps<Type::P6>),
 };
 
 const Format& format_named(const std::string& name) {

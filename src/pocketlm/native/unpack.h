@@ -256,7 +256,7 @@ struct Block<Type::IQ4_XS> {
     }
 };
 
-// A row of P4 and P3 before it goes into panels, in no file: base | step | for each group, code | quants.
+// A row of P3 to P6 before it goes into panels, in no file: base | step | for each group, code | quants.
 // The 32 indices of a group in words of four: word i's bytes are columns 4i…4i+3.
 constexpr int row_steps_head = 4;
 
@@ -268,6 +268,34 @@ struct Block<Type::P4> {
     static void unpack(const uint8_t* block, Group* group, Super*) {
         group->scale = block[0] & 15;
         read_nibbles(block + 1, group->words);
+    }
+};
+
+// code | fifth bits | nibbles
+template <>
+struct Block<Type::P5> {
+    static constexpr int columns = 32;
+    static constexpr int bytes = 21;
+    static void unpack(const uint8_t* block, Group* group, Super*) {
+        group->scale = block[0] & 15;
+        read_nibbles(block + 5, group->words);
+        add_fifth_bits(read_u32(block + 1), group->words);
+    }
+};
+
+// code | fifth bits | sixth bits | nibbles
+template <>
+struct Block<Type::P6> {
+    static constexpr int columns = 32;
+    static constexpr int bytes = 25;
+    static void unpack(const uint8_t* block, Group* group, Super*) {
+        group->scale = block[0] & 15;
+        read_nibbles(block + 9, group->words);
+        add_fifth_bits(read_u32(block + 1), group->words);
+        const uint32_t sixth = read_u32(block + 5);
+        for (int i = 0; i < 8; ++i) {
+            group->words[i] |= spread(sixth >> (4 * i)) << 5;
+        }
     }
 };
 

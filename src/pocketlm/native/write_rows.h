@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "writers.h"
 
@@ -90,6 +91,65 @@ inline void subtract(const float* e, const float* from, int64_t stride, int64_t 
     }
 }
 
+// How many scales of a block error feedback tries: those next to the fitted one may leave less behind once
+// errors go on to other columns.
+template <typename Writer, typename = void>
+struct Variants {
+    static constexpr int count = 1;
+    static FitOf<Writer> of(const FitOf<Writer>& fit, const float*, int) { return fit; }
+};
+
+template <typename Writer>
+struct Variants<Writer, std::void_t<decltype(Writer::variants)>> {
+    static constexpr int count = Writer::variants;
+    static FitOf<Writer> of(const FitOf<Writer>& fit, const float* shared, int index) {
+        return Writer::variant(fit, shared, index);
+    }
+};
+
+// feedback_step columns of one row, each rounded and its error taken from those that follow among them. `x`
+// holds their weights, then their errors; `line` is the first one's line of the factor. Returns the sum of
+// the errors' squares: what they add to the loss.
+template <typename Writer>
+float round_step(const FitOf<Writer>& fit, int within, const float* line, int64_t width, float* x,
+                 uint8_t* quants) {
+    float sum = 0.0f;
+    for (int i = 0; i < feedback_step; ++i, line += width) {
+        const int quant = nearest<Writer>(fit, within + i, x[i]);
+        const float error = (x[i] - value<Writer>(fit, within + i, quant)) / line[i];
+        quants[i] = static_cast<uint8_t>(quant);
+        x[i] = error;
+        sum += error * error;
+        for (int k = i + 1; k < feedback_step; ++k) {
+            x[k] -= error * line[k];
+        }
+    }
+    return sum;
+}
+
+// The same by the variant of the fit that loses least, which `fit` becomes.
+template <typename Writer>
+void round_best(FitOf<Writer>* fit, const float* shared, const float* line, int64_t width, float* x,
+                uint8_t* quants) {
+    const FitOf<Writer> fitted = *fit;
+    float weights[feedback_step];
+    std::copy(x, x + feedback_step, weights);
+    float least = std::numeric_limits<float>::infinity();
+    for (int index = 0; index < Variants<Writer>::count; ++index) {
+        const FitOf<Writer> variant = Variants<Writer>::of(fitted, shared, index);
+        float tried[feedback_step];
+        uint8_t tried_quants[feedback_step];
+        std::copy(weights, weights + feedback_step, tried);
+        const float sum = round_step<Writer>(variant, 0, line, width, tried, tried_quants);
+        if (index == 0 || sum < least) {
+            least = sum;
+            *fit = variant;
+            std::copy(tried, tried + feedback_step, x);
+            std::copy(tried_quants, tried_quants + feedback_step, quants);
+        }
+    }
+}
+
 // At most feedback_rows rows; `shared` holds what fit_row made of each of them. `errors` holds each
 // column's weight until it is rounded, then its error (quantise.h).
 template <typename Writer>
@@ -109,16 +169,14 @@ void feed_back(const float* weights, int rows, int64_t width, const float* w, co
                 fits[row] = fit_block<Writer>(x + first, w + first,
                                               shared + row * Writer::shared_numbers);
             }
-            for (int i = 0; i < feedback_step; ++i) {
-                const float* const line = factor + (first + i) * width;
-                const int quant = nearest<Writer>(fits[row], within + i, x[first + i]);
-                const float error =
-                    (x[first + i] - value<Writer>(fits[row], within + i, quant)) / line[first + i];
-                quants[row][within + i] = static_cast<uint8_t>(quant);
-                x[first + i] = error;
-                for (int64_t k = first + i + 1; k < rest; ++k) {
-                    x[k] -= error * line[k];
-                }
+            // The factor's line of these columns, from the first of them on.
+            const float* const line = factor + first * width + first;
+            if constexpr (Variants<Writer>::count > 1) {
+                static_assert(Writer::columns == feedback_step);
+                round_best<Writer>(&fits[row], shared + row * Writer::shared_numbers, line, width,
+                                   x + first, quants[row]);
+            } else {
+                round_step<Writer>(fits[row], within, line, width, x + first, quants[row] + within);
             }
             if (within + feedback_step == Writer::columns) {
                 Writer::pack(fits[row], quants[row], out + row * row_bytes + block * Writer::bytes);

@@ -1,4 +1,4 @@
-// Writers of P3 and P4: indices into a codebook, one 4-bit code for each 32 columns, and two numbers for a
+// Writers of P3 to P6: indices into a codebook or into even steps, one 4-bit code for each 32 columns, and two numbers for a
 // whole row: scale = base + code * step.
 #pragma once
 
@@ -23,14 +23,31 @@ constexpr std::array<int8_t, count> centred_numbers() {
 inline constexpr std::array<int8_t, 8> p3_numbers = centred_numbers<Codebook::p3, 8>();
 inline constexpr std::array<int8_t, 16> p4_numbers = centred_numbers<Codebook::p4, 16>();
 
-template <const auto& numbers>
+// `count` numbers around zero, one step apart, times two.
+template <int count>
+struct Even {
+    static constexpr float lowest = 1 - count;
+    static constexpr float highest = count - 1;
+
+    template <typename Number>
+    static Number nearest(Number y) {
+        using Whole = Uniform<0, count - 1>;
+        const Number first = spread_number<Number>(lowest);
+        return Whole::nearest((y - first) * 0.5f) * 2.0f + first;
+    }
+
+    static int index(float y) { return Uniform<0, count - 1>::index((y - lowest) * 0.5f); }
+    static float level(int index) { return static_cast<float>(2 * index) + lowest; }
+};
+
+template <typename LevelsOf>
 struct WriteSteps {
     static constexpr int columns = 32;
     static constexpr int group = 32;
     static constexpr int shared_numbers = 2;  // base and step, as stored
     static constexpr int shared_bytes = 4;
     static constexpr int codes = 16;
-    using Levels = Grid<numbers>;
+    using Levels = LevelsOf;
 
     // The range of scales that suits the row's groups best: from all of them to a few left aside at
     // either end, weighed by what a wrong scale costs each.
@@ -95,6 +112,18 @@ struct WriteSteps {
         return fit;
     }
 
+    // The fit, and the codes on either side.
+    static constexpr int variants = 5;
+
+    static Fit<1> variant(const Fit<1>& fit, const float* shared, int index) {
+        constexpr int off[variants] = {0, -1, 1, -2, 2};
+        Fit<1> other{};
+        other.codes[0] = static_cast<int8_t>(std::clamp(fit.codes[0] + off[index], 0, codes - 1));
+        other.scale[0] = scale_of(shared[0], shared[1], other.codes[0]);
+        other.inverse[0] = inverse_of(other.scale[0]);
+        return other;
+    }
+
   private:
     static constexpr Sweep sweep = {0.35f * Levels::highest, 0.55f * Levels::highest,
                                     0.05f * Levels::highest};
@@ -114,7 +143,7 @@ struct WriteSteps {
 };
 
 // code | 32 times 3 bits
-struct WriteP3 : WriteSteps<p3_numbers> {
+struct WriteP3 : WriteSteps<Grid<p3_numbers>> {
     static constexpr int bytes = 13;
     static void pack(const Fit<1>& fit, const uint8_t* quants, uint8_t* block) {
         block[0] = static_cast<uint8_t>(fit.codes[0]);
@@ -131,11 +160,32 @@ struct WriteP3 : WriteSteps<p3_numbers> {
 };
 
 // code | nibbles
-struct WriteP4 : WriteSteps<p4_numbers> {
+struct WriteP4 : WriteSteps<Grid<p4_numbers>> {
     static constexpr int bytes = 17;
     static void pack(const Fit<1>& fit, const uint8_t* quants, uint8_t* block) {
         block[0] = static_cast<uint8_t>(fit.codes[0]);
         put_nibbles(quants, block + 1);
+    }
+};
+
+// code | fifth bits | nibbles
+struct WriteP5 : WriteSteps<Even<32>> {
+    static constexpr int bytes = 21;
+    static void pack(const Fit<1>& fit, const uint8_t* quants, uint8_t* block) {
+        block[0] = static_cast<uint8_t>(fit.codes[0]);
+        put_u32(block + 1, plane_of(quants, 4));
+        put_nibbles(quants, block + 5);
+    }
+};
+
+// code | fifth bits | sixth bits | nibbles
+struct WriteP6 : WriteSteps<Even<64>> {
+    static constexpr int bytes = 25;
+    static void pack(const Fit<1>& fit, const uint8_t* quants, uint8_t* block) {
+        block[0] = static_cast<uint8_t>(fit.codes[0]);
+        put_u32(block + 1, plane_of(quants, 4));
+        put_u32(block + 5, plane_of(quants, 5));
+        put_nibbles(quants, block + 9);
     }
 };
 

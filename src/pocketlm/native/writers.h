@@ -105,6 +105,21 @@ struct Standalone {
     static constexpr int shared_bytes = 0;
 };
 
+// Of blocks with one float16 scale, error feedback tries scales on either side of the fitted one.
+struct HalfScale : Standalone {
+    static constexpr int variants = 5;
+
+    static Fit<1> variant(const Fit<1>& fit, const float*, int index) {
+        constexpr float ratio[variants] = {1.0f, 0.95f, 1.05f, 0.9f, 1.1f};
+        const Half half = half_of(fit.scale[0] * ratio[index], 1.0f);
+        Fit<1> other{};
+        other.unit = half.bits;
+        other.scale[0] = half.value;
+        other.inverse[0] = inverse_of(half.value);
+        return other;
+    }
+};
+
 // One float16 scale for 32 columns.
 template <typename Levels>
 Fit<1> fit_half_scale(const float* weights, const float* w, Sweep sweep) {
@@ -442,7 +457,7 @@ static inline void put_k_nibbles(const uint8_t* quants, uint8_t* at) {
 }
 
 // d | nibbles
-struct WriteQ4_0 : Standalone {
+struct WriteQ4_0 : HalfScale {
     static constexpr int columns = 32;
     static constexpr int bytes = 18;
     static constexpr int group = 32;
@@ -516,7 +531,7 @@ constexpr std::array<int8_t, 16> numbers_of(Codebook codebook) {
 
 inline constexpr std::array<int8_t, 16> iq4_entries = numbers_of(Codebook::nl);
 
-struct WriteIQ4_NL : Standalone {
+struct WriteIQ4_NL : HalfScale {
     static constexpr int columns = 32;
     static constexpr int bytes = 18;
     static constexpr int group = 32;

@@ -26,10 +26,11 @@ def rotation(size: int, seed: int) -> Floats:
 class Basis:
     """The rotations of one model."""
 
-    def __init__(self, program: Program, hidden: int) -> None:
-        """Draw them; the same for every run."""
+    def __init__(self, program: Program, hidden: int, seed: int = _SEED) -> None:
+        """Draw them; the same for every run with this seed."""
         self._program = program
-        self.residual: Floats = rotation(hidden, _SEED)
+        self._seed = seed
+        self.residual: Floats = rotation(hidden, seed)
 
     def embedding(self, rows: Floats) -> Floats:
         """Rows of the embedding in the new basis."""
@@ -60,7 +61,7 @@ class Basis:
         shared = program.heads // program.kv_heads
         v, o = layer.matrices["v"], layer.matrices["o"]
         for head in range(program.kv_heads):
-            turn = rotation(size, _SEED + 1 + index * program.kv_heads + head)
+            turn = rotation(size, self._seed + 1 + index * program.kv_heads + head)
             rows = slice(head * size, (head + 1) * size)
             v[rows] = turn.T @ v[rows]
             if "v" in layer.biases:

@@ -5,10 +5,12 @@ rounded, so that a layer makes up for what they lost as far as it can. Only the 
 all tokens, one layer and its inputs' covariances are in memory.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import numpy as np
+import numpy.typing as npt
 
 from pocketlm import _native
 from pocketlm.errors import ParameterError
@@ -17,6 +19,7 @@ from pocketlm.models.program import Program
 from pocketlm.quantize import decoder
 from pocketlm.quantize.decoder import Floats, Layer
 from pocketlm.quantize.feedback import Bytes, factor, laid_out, read_back, with_feedback
+from pocketlm.quantize.sensitivity import Cost, Inputs
 
 #: Tokens of a text that are read together.
 WINDOW = 512
@@ -46,10 +49,13 @@ class Calibration:
         """
         window = min(WINDOW, program.context)
         most = max(1, (tokens or TOKENS) // window // len(texts))
+        # Texts begin as they do when the model is used: all that follows looks at the first token.
+        begin = [tokenizer.bos_id] if tokenizer.add_bos and tokenizer.bos_id is not None else []
+        step = window - len(begin)
         windows: list[list[int]] = []
         for text in texts:
             ids = tokenizer.encode(text)
-            whole = [ids[i : i + window] for i in range(0, len(ids) - window + 1, window)]
+            whole = [begin + ids[i : i + step] for i in range(0, len(ids) - step + 1, step)]
             windows += whole[:most]
         self.tokens = window * len(windows)
         if self.tokens < LEAST_TOKENS:
@@ -61,8 +67,18 @@ class Calibration:
         self._ids = np.array(windows)
         self._x: Floats | None = None
         self._looked_up = 0
-        self._covariances: dict[str, Floats] = {}
-        self._factors: dict[str, Floats] = {}
+        self._inputs: dict[str, Inputs] = defaultdict(Inputs)
+        self._factor: tuple[str, Floats] | None = None
+        self._costs: Mapping[str, Cost] = {}
+
+    def weigh(self, costs: Mapping[str, Cost]) -> None:
+        """Let first tokens count as they were found to, by matrix."""
+        self._costs = costs
+
+    def some(self, tokens: int) -> Sequence[npt.NDArray[np.intp]]:
+        """At most `tokens` tokens, as whole windows from everywhere in the texts."""
+        most = max(1, tokens // self._ids.shape[1])
+        return list(self._ids[:: -(-len(self._ids) // most)])
 
     def embed(self, rows: Floats) -> None:
         """Look tokens up in the embedding's next rows."""
@@ -74,17 +90,15 @@ class Calibration:
 
     def measure(self, layer: Layer) -> None:
         """Measure what the layer's matrices multiply."""
-        self._covariances.clear()
-        self._factors.clear()
+        self._forget()
         for x in self._texts():
-            decoder.run(self._program, layer, x, self._see)
+            decoder.run(self._program, layer, x, lambda name, rows: self._inputs[name].add(rows))
 
     def measure_head(self, norm: Floats) -> None:
         """The same of the head, whose inputs are normalised with the weights `norm`."""
-        self._covariances.clear()
-        self._factors.clear()
+        self._forget()
         for x in self._texts():
-            self._see("head", decoder.normalised(x, norm, self._program.norm_eps))
+            self._inputs["head"].add(decoder.normalised(x, norm, self._program.norm_eps))
 
     def advance(self, layer: Layer) -> None:
         """Let the texts through the layer, rounded by now."""
@@ -92,12 +106,16 @@ class Calibration:
             x[:] = decoder.run(self._program, layer, x)
 
     def rounded(
-        self, pool: _native.ThreadPool, type_: str, weights: Floats, inputs: str
+        self, pool: _native.ThreadPool, type_: str, weights: Floats, name: str
     ) -> tuple[Bytes, Floats]:
-        """Round a matrix whose inputs were measured: its bytes, and what a reader makes of them."""
-        if inputs not in self._factors:
-            self._factors[inputs] = factor(self._covariances.pop(inputs))
-        rows = with_feedback(pool, type_, weights, self._factors[inputs])
+        """Round the matrix `name` ("layer 3 down", "head"), or some of its rows, with feedback.
+
+        Returns its bytes, and what a reader makes of them.
+        """
+        if self._factor is None or self._factor[0] != name:
+            inputs = self._inputs[decoder.INPUTS.get(name.split()[-1], "head")]
+            self._factor = name, factor(inputs.weighed(self._costs[name].first))
+        rows = with_feedback(pool, type_, weights, self._factor[1])
         return laid_out(pool, type_, rows, weights.shape), read_back(
             pool, type_, rows, weights.shape
         )
@@ -106,9 +124,6 @@ class Calibration:
         assert self._x is not None
         return self._x
 
-    def _see(self, inputs: str, rows: Floats) -> None:
-        product = rows.T @ rows
-        if inputs in self._covariances:
-            self._covariances[inputs] += product
-        else:
-            self._covariances[inputs] = product
+    def _forget(self) -> None:
+        self._factor = None
+        self._inputs = defaultdict(Inputs)

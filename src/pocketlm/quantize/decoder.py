@@ -149,29 +149,76 @@ def normalised(x: Floats, weight: Floats, epsilon: float) -> Floats:
 
 
 def _attended(program: Program, q: Floats, k: Floats, v: Floats) -> Floats:
-    tokens, head_dim = len(q), program.head_dim
-    chosen = program.rope.set_for(tokens)
-    # [heads, tokens, head_dim]
-    q, k, v = (rows.reshape(tokens, -1, head_dim).transpose(1, 0, 2) for rows in (q, k, v))
-    q, k = (_turned(rows, program.rope, chosen) for rows in (q, k))
+    shared = program.heads // program.kv_heads
+    q, k, v = _heads(program, q, k, v)
+    out = np.empty_like(q)
+    for index, weights in enumerate(_attention(program, q, k)):
+        out[index] = weights @ v[index // shared]
+    return _joined_heads(out)
+
+
+def attention_gradients(
+    program: Program, q: Floats, k: Floats, v: Floats, after: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Gradients of q, k and v, as matrices gave them, from the one of what was attended to.
+
+    All float32 [tokens, width].
+    """
+    shared = program.heads // program.kv_heads
+    q, k, v = _heads(program, q, k, v)
+    (gradient,) = _split(program, after)
+    of_q, of_k, of_v = (np.zeros_like(rows) for rows in (q, k, v))
+    for index, weights in enumerate(_attention(program, q, k)):
+        kv = index // shared
+        of_v[kv] += weights.T @ gradient[index]
+        scores = gradient[index] @ v[kv].T
+        scores -= np.sum(scores * weights, axis=-1, keepdims=True)
+        scores *= weights * np.float32(program.attention_scale)
+        of_q[index] = scores @ k[kv]
+        of_k[kv] += scores.T @ q[index]
+    chosen = program.rope.set_for(len(after))
+    of_q, of_k = (_turned(rows, program.rope, chosen, back=True) for rows in (of_q, of_k))
+    return _joined_heads(of_q), _joined_heads(of_k), _joined_heads(of_v)
+
+
+def _split(program: Program, *rows: Floats) -> tuple[Floats, ...]:
+    """As heads: float32 [heads, tokens, head_dim]."""
+    return tuple(r.reshape(len(r), -1, program.head_dim).transpose(1, 0, 2) for r in rows)
+
+
+def _heads(program: Program, q: Floats, k: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
+    """The heads of q, k and v, q and k turned by their positions."""
+    chosen = program.rope.set_for(len(q))
+    q, k, v = _split(program, q, k, v)
+    return _turned(q, program.rope, chosen), _turned(k, program.rope, chosen), v
+
+
+def _joined_heads(heads: Floats) -> Floats:
+    return np.ascontiguousarray(heads.transpose(1, 0, 2)).reshape(heads.shape[1], -1)
+
+
+def _attention(program: Program, q: Floats, k: Floats) -> Iterator[Floats]:
+    """Each head's weights, float32 [tokens, tokens], of q and k as `_heads` gives them."""
+    tokens, shared = q.shape[1], program.heads // program.kv_heads
     age = np.arange(tokens)[:, None] - np.arange(tokens)
     hidden = (age < 0) | (age >= (program.window or tokens))
-    out = np.empty_like(q)
-    shared = program.heads // program.kv_heads
     for index in range(program.heads):
         scores = q[index] @ k[index // shared].T * np.float32(program.attention_scale)
         scores[hidden] = -np.inf
         scores -= scores.max(axis=-1, keepdims=True)
-        weights = np.exp(scores)
-        out[index] = weights @ v[index // shared] / weights.sum(axis=-1, keepdims=True)
-    return np.ascontiguousarray(out.transpose(1, 0, 2)).reshape(tokens, -1)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=-1, keepdims=True)
+        yield scores
 
 
-def _turned(rows: Floats, rope: Rope, chosen: int) -> Floats:
+def _turned(rows: Floats, rope: Rope, chosen: int, *, back: bool = False) -> Floats:
+    """Heads turned by their positions; with `back`, gradients behind the turn to ones before it."""
     frequencies = rope.inverse_frequencies[chosen]
     half = len(frequencies)
     angles = np.arange(rows.shape[1], dtype=np.float32)[:, None] * frequencies
     cos, sin = np.cos(angles) * np.float32(rope.scale), np.sin(angles) * np.float32(rope.scale)
+    if back:
+        sin = -sin
     turned = rows.copy()
     if rope.pairing == "adjacent":
         first, second = rows[..., 0 : 2 * half : 2], rows[..., 1 : 2 * half : 2]

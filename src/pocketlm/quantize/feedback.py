@@ -18,7 +18,7 @@ Doubles = npt.NDArray[np.floating]
 
 #: What is added to the inputs' mean squares, as a part of their average: it keeps columns that
 #: were never used from taking all errors.
-DAMPING = 0.01
+DAMPING = 0.03
 #: Columns whose errors go to the others in one product.
 _WIDTH = 512
 

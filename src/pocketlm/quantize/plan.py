@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pocketlm.errors import ParameterError
 from pocketlm.formats.checkpoint import ELEMENT_TYPES, PANEL_BITS, PANEL_ROWS, panel_bytes
 
-#: What a plan for a budget is made of. The last two are for budgets with room to spare.
-MIXED = ("P3", "P4", "Q6_K", "Q8_0")
+#: What a plan for a budget is made of. The last is for budgets with room to spare.
+MIXED = ("P3", "P4", "P5", "P6", "Q8_0")
+#: The same of types that llama.cpp opens. (For its bytes, Q4_K gains less than Q5_K.)
+STANDARD = ("Q3_K", "IQ4_XS", "Q5_K", "Q6_K", "Q8_0")
 
 #: Mean squared error of rounding a normal distribution of variance 1, by type
 #: (`benchmarks/quantisation.py --types`).
 ERRORS = {
     "P3": 0.0262,
     "P4": 0.00615,
+    "P5": 0.00185,
+    "P6": 0.00047,
     "Q3_K": 0.0206,
     "Q4_0": 0.00653,
     "Q4_1": 0.00472,
@@ -32,7 +36,8 @@ ERRORS = {
 }
 
 #: How much of a model's loss comes from each role when all have one type, measured on SmolLM2-135M
-#: by rounding one role at a time (`benchmarks/quantisation.py --roles`, 2026-11-24).
+#: by rounding one role at a time (`benchmarks/quantisation.py --roles`, 2026-11-24): what a plan
+#: goes by where nothing was measured on the model at hand (`sensitivity`).
 SHARES = {
     "q": 0.046,
     "k": 0.035,
@@ -105,13 +110,13 @@ def uniform(groups: Sequence[Group], type_: str) -> list[Choice]:
     return [Choice(g, fitting(head if g.role == "head" else type_, g.columns)) for g in groups]
 
 
-def within(groups: Sequence[Group], budget: int) -> list[Choice]:
+def within(groups: Sequence[Group], budget: int, types: Sequence[str] = MIXED) -> list[Choice]:
     """The plan of at most `budget` bytes whose expected loss is least.
 
-    From the fewest bits on, whatever gains the most for its bytes takes the next type, until
+    From the fewest bits on, whatever gains the most for its bytes takes the next of `types`, until
     nothing fits. Raises ParameterError, naming the least that is possible.
     """
-    ladders = [list(dict.fromkeys(fitting(t, g.columns) for t in MIXED)) for g in groups]
+    ladders = [list(dict.fromkeys(fitting(t, g.columns) for t in types)) for g in groups]
     steps = [0] * len(groups)
 
     def choice(index: int, step: int) -> Choice:

@@ -4,7 +4,7 @@ It knows programs, plans and files. How a matrix is rounded is `feedback`'s matt
 `basis`', how many bits it takes `plan`'s. One layer at a time is in memory, in float32.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from pocketlm.formats.gguf_writer import GGUFWriter, NewTensor, Value
 from pocketlm.formats.open import open_checkpoint
 from pocketlm.models import build
 from pocketlm.models.program import Program, Weight
-from pocketlm.quantize import decoder, plan
+from pocketlm.quantize import decoder, plan, sensitivity
 from pocketlm.quantize.basis import Basis
 from pocketlm.quantize.calibration import Calibration
 from pocketlm.quantize.configuration import plain_config
@@ -29,10 +29,14 @@ from pocketlm.quantize.decoder import ROLES, Floats, Layer
 from pocketlm.quantize.export import gguf_metadata
 from pocketlm.quantize.feedback import Bytes, rounded
 from pocketlm.quantize.plan import Choice, Group
+from pocketlm.quantize.sensitivity import Cost, Ids, Sensitivity
 from pocketlm.quantize.weights import Weights
 
 #: What people may name: llama.cpp's types, then ours.
-TYPES = ("q4_0", "q4_1", "q4_k", "q5_k", "q6_k", "q8_0", "q3_k", "iq4_nl", "iq4_xs", "p3", "p4")
+TYPES = (
+    *("q4_0", "q4_1", "q4_k", "q5_k", "q6_k", "q8_0", "q3_k", "iq4_nl", "iq4_xs"),
+    *("p3", "p4", "p5", "p6"),
+)
 #: Types that lose so little that they serve as a source.
 _SOURCES = ("F32", "F16", "BF16", "Q8_0")
 #: llama.cpp's numbers for a file that is mostly of one type (`general.file_type`).
@@ -74,11 +78,15 @@ Progress = Callable[[str, int, int], None]
 
 
 class Goal(NamedTuple):
-    """How small: a file of `size` bytes, an average of `bits`, or one `type` (one of the three)."""
+    """How small: a file of `size` bytes, an average of `bits`, or one `type` (one of the three).
+
+    With `standard`, of types that llama.cpp opens alone.
+    """
 
     size: int | None = None
     bits: float | None = None
     type: str | None = None
+    standard: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,8 @@ def quantize_checkpoint(
     measured = None
     if calibration is not None:
         measured = Calibration(job.program, checkpoint.tokenizer(), calibration, tokens=tokens)
+        job.turn()
+        measured.weigh(job.measure(measured.some(sensitivity.TOKENS), target.parent, progress))
     planned(job.choices)
     return job.write(target, measured, progress)
 
@@ -181,20 +191,57 @@ class _Job:
         self._last: tuple[str, Floats] | None = None
         self.metadata: dict[str, Value] = gguf_metadata(self.weights, note)
         # A plan of several types holds parts of what others fuse; panels are ours in any case.
-        self.own = goal.type is None or goal.type.upper() in PANEL_BITS
-        self.choices = self._plan(goal)
+        several = goal.type is None and not goal.standard
+        self.own = several or (goal.type or "").upper() in PANEL_BITS
+        self._goal = goal
+        self._basis: Basis | None = None
+        self.choices = self._plan(self._prior())
+
+    def turn(self) -> None:
+        """Round in another basis, where that can be."""
+        # A tied head would have to be stored beside the embedding in another basis.
+        if not self._tied:
+            self._basis = Basis(self.program, decoder.embedding(self.program).columns)
 
     # What is to be written.
 
-    def _groups(self) -> list[Group]:
-        program, found = self.program, []
+    def measure(self, windows: Sequence[Ids], folder: Path, progress: Progress) -> dict[str, Cost]:
+        """Plan by what errors cost on these windows of a text; `folder` has room for a while."""
+        program = self.program
+        parts = list(decoder.layers(program))
         embedding = decoder.embedding(program)
+        costs = Sensitivity(
+            program,
+            self.pool,
+            windows,
+            embedding=lambda ids: self._turned_embedding(self._read(embedding))[ids],
+            layer=lambda index: self._load(index, parts[index]),
+            head=self._turned_head,
+            progress=lambda done, total: progress("measuring", done, total),
+        ).measure(folder)
+        nats = {name: cost.nats for name, cost in costs.items()}
+        if self._tied:
+            nats["embedding"] += nats.pop("head")
+        total = sum(nats.values())
+        self.choices = self._plan({name: cost / total for name, cost in nats.items()})
+        return costs
+
+    def _prior(self) -> dict[str, float]:
+        """The share that each group has in the loss, by what was measured elsewhere."""
         shares = dict(plan.SHARES)
         if self._tied:
-            shares["embedding"] = shares["head"]
-        total = sum(shares[role] for role in ROLES) + shares["embedding"]
-        total += 0 if self._tied else shares["head"]
-        found.append(_group("embedding", "embedding", embedding, shares["embedding"] / total))
+            shares["embedding"] = shares.pop("head")
+        total = sum(shares.values())
+        layers = self.program.layers
+        found = {role: share / total for role, share in shares.items() if role not in ROLES}
+        for index in range(layers):
+            found |= {f"layer {index} {role}": shares[role] / total / layers for role in ROLES}
+        return found
+
+    def _groups(self, shares: Mapping[str, float]) -> list[Group]:
+        program, found = self.program, []
+        embedding = decoder.embedding(program)
+        found.append(_group("embedding", "embedding", embedding, shares["embedding"]))
         for index, parts in enumerate(decoder.layers(program)):
             queries, keys = program.heads * program.head_dim, program.kv_heads * program.head_dim
             gate, down = parts.gate_up.weights[0], parts.down.weights[0]
@@ -208,15 +255,15 @@ class _Job:
                 "down": (down.rows, down.columns),
             }
             for role, (rows, columns) in shapes.items():
-                share = shares[role] / total / program.layers
-                found.append(Group(f"layer {index} {role}", role, rows, columns, share))
+                name = f"layer {index} {role}"
+                found.append(Group(name, role, rows, columns, shares[name]))
         if not self._tied:
             head = decoder.head(program).weights[0]
-            found.append(_group("head", "head", head, shares["head"] / total))
+            found.append(_group("head", "head", head, shares["head"]))
         return found
 
-    def _plan(self, goal: Goal) -> list[Choice]:
-        groups = self._groups()
+    def _plan(self, shares: Mapping[str, float]) -> list[Choice]:
+        goal, groups = self._goal, self._groups(shares)
         if goal.type is not None:
             if goal.type.lower() not in TYPES:
                 raise ParameterError(f"type is {goal.type!r}; it must be one of {', '.join(TYPES)}")
@@ -226,13 +273,36 @@ class _Job:
         if goal.bits is not None:
             if not 1 <= goal.bits <= 16:
                 raise ParameterError(f"bits is {goal.bits}; it must be 1 to 16")
-            return plan.within(groups, int(goal.bits * weights / 8))
+            return self._within(groups, int(goal.bits * weights / 8))
         if size is None:
             raise ParameterError("say how small: --size, --bits or --type")
         # Everything but the matrices, whatever their types: norms, vocabulary, padding.
-        some = [Choice(group, "P4") for group in groups]
+        some = [Choice(group, "P4" if self.own else "Q8_0") for group in groups]
         rest = self._writer(Path("-"), some).nbytes - sum(choice.nbytes for choice in some)
-        return plan.within(groups, size - rest)
+        return self._within(groups, size - rest)
+
+    def _within(self, groups: Sequence[Group], budget: int) -> list[Choice]:
+        if self.own:
+            return plan.within(groups, budget)
+        # What is one tensor to others has one type.
+        fused = [roles for roles, _ in self._fused("model.layers.0.")]
+        whole = {role: "+".join(roles) for roles in fused for role in roles}
+        together: dict[str, list[Group]] = {}
+        for group in groups:
+            name = group.name.removesuffix(group.role) + whole.get(group.role, group.role)
+            together.setdefault(name, []).append(group)
+        joined = [
+            Group(
+                name,
+                parts[0].role,
+                sum(part.rows for part in parts),
+                parts[0].columns,
+                sum(part.share for part in parts),
+            )
+            for name, parts in together.items()
+        ]
+        types = {c.group.name: c.type for c in plan.within(joined, budget, plan.STANDARD)}
+        return [Choice(g, types[name]) for name, parts in together.items() for g in parts]
 
     def _writer(self, target: Path, choices: list[Choice]) -> GGUFWriter:
         return GGUFWriter(target, self._metadata(choices), list(self._tensors(choices)), _ALIGNMENT)
@@ -339,45 +409,65 @@ class _Job:
         types = {choice.group.name: choice.type for choice in self.choices}
         program = self.program
         embedding, head = decoder.embedding(program), decoder.head(program)
-        # A tied head would have to be stored beside the embedding in another basis.
-        basis = None
-        if calibration is not None and not self._tied:
-            basis = Basis(program, embedding.columns)
         for rows in self._chunks(embedding):
-            turned = rows if basis is None else basis.embedding(rows)
+            turned = self._turned_embedding(rows)
             if calibration is not None:
                 calibration.embed(turned)
             yield rounded(self.pool, types["embedding"], turned)
 
         for index, parts in enumerate(decoder.layers(program)):
-            layer = decoder.load(program, parts, self._read)
-            if basis is not None:
-                basis.turn(layer, index)
+            layer = self._load(index, parts)
             by_role = {role: types[f"layer {index} {role}"] for role in ROLES}
             if calibration is not None:
                 calibration.measure(layer)
-            yield from self._layer(layer, by_role, calibration, f"model.layers.{index}.")
+            yield from self._layer(layer, index, by_role, calibration)
             if calibration is not None:
                 calibration.advance(layer)
 
-        assert head.norm is not None
-        norm = self._read(head.norm).ravel()
         if not self._tied:
             if calibration is not None:
-                calibration.measure_head(np.ones_like(norm) if basis else norm)
+                calibration.measure_head(self._turned_norm())
             for rows in self._chunks(head.weights[0]):
-                turned = rows if basis is None else basis.head(rows, norm)
+                turned = self._turned_head_rows(rows)
                 yield self._rounded(turned, types["head"], calibration, "head")[0]
-        yield _bytes(norm if basis is None else np.ones_like(norm))
+        yield _bytes(self._turned_norm())
+
+    # The weights in the basis in which they are rounded.
+
+    def _load(self, index: int, parts: decoder.Parts) -> Layer:
+        layer = decoder.load(self.program, parts, self._read)
+        if self._basis is not None:
+            self._basis.turn(layer, index)
+        return layer
+
+    def _turned_embedding(self, rows: Floats) -> Floats:
+        return rows if self._basis is None else self._basis.embedding(rows)
+
+    def _turned_head_rows(self, rows: Floats) -> Floats:
+        return rows if self._basis is None else self._basis.head(rows, self._norm())
+
+    def _turned_norm(self) -> Floats:
+        norm = self._norm()
+        return norm if self._basis is None else np.ones_like(norm)
+
+    def _turned_head(self) -> tuple[Floats, Floats]:
+        rows = self._read(decoder.head(self.program).weights[0])
+        return self._turned_norm(), self._turned_head_rows(rows)
+
+    def _norm(self) -> Floats:
+        norm = decoder.head(self.program).norm
+        assert norm is not None
+        return self._read(norm).ravel()
 
     def _layer(
         self,
         layer: Layer,
+        index: int,
         types: dict[str, str],
         calibration: Calibration | None,
-        prefix: str,
     ) -> Iterator[Bytes]:
         """A layer's tensors; its matrices become what a reader will have, where that is needed."""
+        prefix = f"model.layers.{index}."
         adjacent = not self.own and ARCHITECTURES[self.config["model_type"]] in ADJACENT_PAIRS
         apart: list[tuple[tuple[str, ...], str]] = [((role,), "") for role in ROLES]
         for roles, _ in apart if self.own else self._fused(prefix):
@@ -385,7 +475,8 @@ class _Job:
                 matrix = layer.matrices[role]
                 if adjacent and role in "qk":
                     matrix = self.weights.adjacent(matrix)
-                data, values = self._rounded(matrix, types[role], calibration, decoder.INPUTS[role])
+                name = f"layer {index} {role}"
+                data, values = self._rounded(matrix, types[role], calibration, name)
                 if values is not None:
                     if adjacent and role in "qk":
                         values = self.weights.half(values)
@@ -408,12 +499,12 @@ class _Job:
         return np.concatenate(biases)
 
     def _rounded(
-        self, weights: Floats, type_: str, calibration: Calibration | None, inputs: str
+        self, weights: Floats, type_: str, calibration: Calibration | None, name: str
     ) -> tuple[Bytes, Floats | None]:
         """A matrix's bytes and, with calibration, what a reader makes of them."""
         if calibration is None:
             return rounded(self.pool, type_, weights), None
-        return calibration.rounded(self.pool, type_, weights, inputs)
+        return calibration.rounded(self.pool, type_, weights, name)
 
     def _read(self, weight: Weight) -> Floats:
         """A weight's rows; a tensor's two halves are asked for one after the other."""
