@@ -7,7 +7,7 @@ MODEL is a float checkpoint. It is first moved off whatever grid its weights may
 random scales between norms and projections, up and down, values and outputs, which leave its
 function as it is. Then projections are rounded and read back (embedding and head stay as they are),
 and the KL divergence to the unrounded model is measured on the last windows of each text.
-Calibration reads the beginning of the first text. With --llama, llama.cpp's own quantiser rounds
+Calibration reads the text that comes with pocketlm and the beginning of the first one. With --llama, llama.cpp's own quantiser rounds
 too; where a type wants rows of 256, four rows count as one, as its width is no multiple of that.
 """
 
@@ -25,11 +25,11 @@ from pocketlm.errors import ParameterError
 from pocketlm.formats.open import open_checkpoint
 from pocketlm.models import build
 from pocketlm.quantize import decoder, plan
-from pocketlm.quantize.basis import Basis
-from pocketlm.quantize.calibration import WINDOW, Calibration
+from pocketlm.quantize.basis import Basis, scale_down
+from pocketlm.quantize.calibration import WINDOW, Calibration, default_text
 from pocketlm.quantize.decoder import INPUTS, ROLES, Floats, Layer
 from pocketlm.quantize.quality import Loss, compare
-from pocketlm.quantize.sensitivity import TOKENS, Cost, Sensitivity
+from pocketlm.quantize.sensitivity import TOKENS, Measured, Sensitivity
 
 #: GGUF's numbers of llama.cpp's types.
 PEERS = {"Q4_0": 2, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13, "IQ4_NL": 20, "IQ4_XS": 23}
@@ -50,7 +50,7 @@ class Model:
         self.layers = [
             decoder.load(self.program, parts, self.read) for parts in decoder.layers(self.program)
         ]
-        self.calibration = texts[0].read_text()[:400_000]
+        self.calibration = [default_text(), texts[0].read_text()[:400_000]]
         self.read_windows = {
             text.stem: np.array(self.tokenizer.encode(text.read_text()[-60_000:]))[
                 -windows * WINDOW :
@@ -120,8 +120,8 @@ class Model:
         return found
 
     def calibrating(self, tokens: int) -> Calibration:
-        """The calibration text, at its beginning."""
-        return Calibration(self.program, self.tokenizer, [self.calibration], tokens)
+        """The calibration texts, half of the tokens each, at their beginning."""
+        return Calibration(self.program, self.tokenizer, self.calibration, tokens)
 
     def turned(self, index: int) -> Layer:
         """A layer in the basis in which it is rounded."""
@@ -129,8 +129,8 @@ class Model:
         self.basis.turn(layer, index)
         return layer
 
-    def costs(self, tokens: int) -> dict[str, Cost]:
-        """What errors of each matrix cost."""
+    def measured(self, tokens: int) -> Measured:
+        """What errors of each matrix cost, and the scales that make them least."""
         norm = np.ones_like(self.norm)
         sensitivity = Sensitivity(
             self.program,
@@ -143,20 +143,21 @@ class Model:
         )
         return sensitivity.measure(Path("."))
 
-    def fed_back(self, types: dict[str, str], costs: dict[str, Cost], tokens: int) -> list[Layer]:
+    def fed_back(self, types: dict[str, str], measured: Measured, tokens: int) -> list[Layer]:
         """All projections with error feedback, in another basis; `types` by name of matrix."""
-        measured = self.calibrating(tokens)
-        measured.weigh(costs)
-        measured.embed(self.basis.embedding(self.embedding))
+        text = self.calibrating(tokens)
+        text.weigh(measured.costs)
+        text.embed(self.basis.embedding(self.embedding))
         layers = []
         for index in range(len(self.layers)):
             layer = self.turned(index)
-            measured.measure(layer)
+            scale_down(layer, measured.scales[index])
+            text.measure(layer)
             for role in ROLES:
                 name = f"layer {index} {role}"
                 matrix = layer.matrices[role]
-                layer.matrices[role] = measured.rounded(self.pool, types[name], matrix, name)[1]
-            measured.advance(layer)
+                layer.matrices[role] = text.rounded(self.pool, types[name], matrix, name)[1]
+            text.advance(layer)
             layers.append(layer)
         return layers
 
@@ -284,9 +285,9 @@ def methods(model: Model, library: Path | None, tokens: int, averages: Sequence[
     def bits(type_: str) -> float:
         return 8 * sum(plan.stored_bytes(type_, *shape) for _, shape in shapes) / weights
 
-    def planned(average: float, costs: dict[str, Cost], ladder: Sequence[str]) -> dict[str, str]:
+    def planned(average: float, ladder: Sequence[str]) -> dict[str, str]:
         groups = [
-            plan.Group(name, role, *matrix.shape, costs[name].nats)
+            plan.Group(name, role, *matrix.shape, measured.costs[name].nats)
             for index, layer in enumerate(model.layers)
             for role, matrix in layer.matrices.items()
             for name in [f"layer {index} {role}"]
@@ -294,7 +295,7 @@ def methods(model: Model, library: Path | None, tokens: int, averages: Sequence[
         chosen = plan.within(groups, int(average * weights / 8), ladder)
         return {choice.group.name: choice.type for choice in chosen}
 
-    def tell_planned(name: str, types: dict[str, str], costs: dict[str, Cost]) -> None:
+    def tell_planned(name: str, types: dict[str, str]) -> None:
         spent = 8 * sum(
             plan.stored_bytes(types[f"layer {index} {role}"], *matrix.shape)
             for index, layer in enumerate(model.layers)
@@ -302,7 +303,7 @@ def methods(model: Model, library: Path | None, tokens: int, averages: Sequence[
         )
         counts = Counter(f"{n.split()[-1]} {t}" for n, t in types.items() if " " in n)
         print(f"# {name}: {dict(sorted(counts.items()))}", flush=True)
-        found = model.fed_back(types, costs, tokens)
+        found = model.fed_back(types, measured, tokens)
         tell(name, spent / weights, model.loss(found, model.basis))
 
     if library is not None:
@@ -319,19 +320,19 @@ def methods(model: Model, library: Path | None, tokens: int, averages: Sequence[
             name = f"llama.cpp {type_}" + (" with importance matrix" if weighed else "")
             tell(name, size, model.loss(layers))
     tell("P4", bits("P4"), model.loss(model.each(lambda _: ours(model, "P4"))))
-    costs = model.costs(tokens)
+    measured = model.measured(tokens)
     for type_ in ("P4", "IQ4_NL"):
-        tell_planned(f"{type_}, calibrated", dict.fromkeys(costs, type_), costs)
+        tell_planned(f"{type_}, calibrated", dict.fromkeys(measured.costs, type_))
     for average in averages:
         try:
-            chosen = planned(average, costs, plan.STANDARD)
+            chosen = planned(average, plan.STANDARD)
         except ParameterError as error:
             print(f"# llama.cpp's types at {average} bits: {error}", flush=True)
             continue
-        tell_planned("llama.cpp's types, planned, calibrated", chosen, costs)
+        tell_planned("llama.cpp's types, planned, calibrated", chosen)
     for average in averages:
-        chosen = planned(average, costs, plan.MIXED)
-        tell_planned("ours, planned, calibrated", chosen, costs)
+        chosen = planned(average, plan.MIXED)
+        tell_planned("ours, planned, calibrated", chosen)
 
 
 def main() -> None:

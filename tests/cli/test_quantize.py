@@ -31,6 +31,8 @@ def test_misuse(pocketlm, tmp_path):
     both = ("quantize", source, "--out", file, "--bits", "4", "--type", "q4_0")
     check_refusal(pocketlm(*both), "one of --size, --bits and --type", code=2)
     check_refusal(pocketlm("quantize", source, "--out", file), "say how small", code=2)
+    named = ("quantize", source, "--out", file, "--type", "q4_0", "--standard")
+    check_refusal(pocketlm(*named), "--standard is for --size and --bits", code=2)
     least = ("quantize", source, "--out", file, "--size", "30kB")
     check_refusal(pocketlm(*least), "the least possible is", code=2)
     text = tmp_path / "text"

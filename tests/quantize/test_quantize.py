@@ -153,6 +153,51 @@ def test_room_to_spare(kind: str, tmp_path: Path) -> None:
         assert np.linalg.norm(got - expected) < 0.25 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("kind", ["llama", "phi3"])
+def test_a_budget_in_llama_cpps_types(kind: str, tmp_path: Path) -> None:
+    """What llama.cpp has in one tensor has one type."""
+    folder, file = wide(tmp_path / "source", kind), tmp_path / "out.gguf"
+    for bits, text in ((4.6, None), (5.5, TEXT)):
+        texts = None if text is None else [text]
+        goal = Goal(bits=bits, standard=True)
+        result = quantize(folder, file, goal, calibration=texts, tokens=2048, force=True)
+        types = {choice.type for choice in result.choices}
+        assert types <= set(plan.STANDARD)
+        assert len(types) > 1
+        spent = 8 * sum(choice.nbytes for choice in result.choices) / result.weights
+        assert bits - 0.6 < spent <= bits
+        reader = gguf.GGUFReader(file)
+        assert reader.fields["general.architecture"].contents() == kind
+        stored = {tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1}
+        assert stored == types
+        expected, got = logits(folder), logits(file)
+        assert np.linalg.norm(got - expected) < 0.8 * np.linalg.norm(expected)
+    with pytest.raises(ParameterError, match="the least possible is"):
+        quantize(folder, file, Goal(bits=3.2, standard=True), force=True)
+
+
+def test_a_plan_goes_by_what_was_measured(source: Path, tmp_path: Path) -> None:
+    plans = []
+    for texts in (None, [TEXT]):
+        quantize(
+            source,
+            tmp_path / "out.gguf",
+            Goal(bits=4.2),
+            calibration=texts,
+            tokens=2048,
+            force=True,
+            planned=plans.append,
+        )
+    prior, measured = plans
+    assert [c.group.name for c in prior] == [c.group.name for c in measured]
+    assert [c.group.share for c in prior] != [c.group.share for c in measured]
+    for choices in plans:
+        assert sum(choice.group.share for choice in choices) == pytest.approx(1)
+    # Of one role, layers count alike until they were measured.
+    shares = [{c.group.share for c in choices if c.group.role == "down"} for choices in plans]
+    assert [len(found) for found in shares] == [1, 2]
+
+
 @pytest.mark.parametrize("type_", TYPES)
 def test_rows_that_are_no_blocks_of_256(type_: str, tmp_path: Path) -> None:
     folder, file = tmp_path / "source", tmp_path / "out.gguf"

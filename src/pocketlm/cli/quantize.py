@@ -43,14 +43,21 @@ def quantize(
             "--type",
             metavar="TYPE",
             help="One type: q4_0, q4_1, q4_k, q5_k, q6_k, q8_0, q3_k, iq4_nl or iq4_xs, which"
-            " llama.cpp opens too; p3 or p4, which are ours.",
+            " llama.cpp opens too; p3, p4, p5 or p6, which are ours.",
         ),
     ] = None,
+    standard: Annotated[
+        bool,
+        typer.Option(
+            "--standard", help="With --size or --bits: of types that llama.cpp opens alone."
+        ),
+    ] = False,
     calibrate: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Measure activations on a text, and feed errors back; repeatable."
+            help="Measure activations and what errors cost on a text, and feed errors back;"
+            " repeatable."
             " 'default' is a text that comes with pocketlm.",
         ),
     ] = None,
@@ -68,14 +75,16 @@ def quantize(
     """Write a model with fewer bits a weight.
 
     With --size or --bits, each part takes as many bits as its share of the loss deserves, in types
-    of pocketlm's own, which are mapped and run as they lie in the file. Interrupted, it leaves
-    nothing behind.
+    of pocketlm's own, which are mapped and run as they lie in the file, or with --standard in those
+    of llama.cpp. With --calibrate, what a part's errors cost is measured first, on the model at
+    hand. Interrupted, it leaves nothing behind.
 
     \b
     Examples:
       pocketlm quantize ./phi3 --out phi3.gguf --size 1.8GiB --calibrate default
       pocketlm quantize ./phi3 --out phi3-q4.gguf --type q4_k
       pocketlm quantize ./phi3 --out phi3.gguf --bits 4 --calibrate mails.txt
+      pocketlm quantize ./phi3 --out phi3.gguf --bits 4.5 --standard --calibrate default
     """
     from pocketlm.cli.output import Download, Status
     from pocketlm.quantize.calibration import default_text
@@ -86,7 +95,9 @@ def quantize(
 
     if sum(option is not None for option in (size, bits, type_)) != 1:
         raise ParameterError("say how small: one of --size, --bits and --type")
-    goal = Goal(None if size is None else bytes_of(size), bits, type_)
+    if standard and type_ is not None:
+        raise ParameterError("--standard is for --size and --bits; --type names one type")
+    goal = Goal(None if size is None else bytes_of(size), bits, type_, standard)
     texts = None
     if calibrate:
         texts = [default_text() if c == _DEFAULT else read_text(Path(c)) for c in calibrate]

@@ -69,3 +69,11 @@ class Basis:
             for reader in range(head * shared, (head + 1) * shared):
                 columns = slice(reader * size, (reader + 1) * size)
                 o[:, columns] = o[:, columns] @ turn
+
+
+def scale_down(layer: Layer, scale: Floats) -> None:
+    """Multiply down's columns by `scale`, and divide up's rows by it; the function stays."""
+    layer.matrices["down"] = layer.matrices["down"] * scale
+    layer.matrices["up"] = layer.matrices["up"] / scale[:, None]
+    if "up" in layer.biases:
+        layer.biases["up"] = layer.biases["up"] / scale

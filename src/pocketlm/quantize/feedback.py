@@ -16,9 +16,8 @@ Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.floating]
 
-#: What is added to the inputs' mean squares, as a part of their average: it keeps columns that
-#: were never used from taking all errors.
-DAMPING = 0.03
+#: The least that inputs' mean squares are, as a part of their average, so that there is a factor.
+_LEAST = 1e-5
 #: Columns whose errors go to the others in one product.
 _WIDTH = 512
 
@@ -26,14 +25,14 @@ _WIDTH = 512
 def factor(covariance: Floats) -> Floats:
     """The upper triangular U with Uᵀ U = H⁻¹, float32 [n, n].
 
-    `covariance` is the inputs' Xᵀ X, float32 [n, n], times any number; H is that, damped.
+    `covariance` is H, the inputs' Xᵀ X, float32 [n, n], times any number.
     """
-    damped = covariance[::-1, ::-1].astype(np.float64)
-    mean = float(np.mean(np.diagonal(damped))) or 1.0
-    damped[np.diag_indices_from(damped)] += DAMPING * mean
+    turned = covariance[::-1, ::-1].astype(np.float64)
+    mean = float(np.mean(np.diagonal(turned))) or 1.0
+    turned[np.diag_indices_from(turned)] += _LEAST * mean
     # H = L Lᵀ with L upper triangular, since rows and columns are reversed; U = L⁻¹.
-    lower = np.linalg.cholesky(damped)
-    del damped
+    lower = np.linalg.cholesky(turned)
+    del turned
     return np.ascontiguousarray(_inverse(lower[::-1, ::-1]), dtype=np.float32)
 
 

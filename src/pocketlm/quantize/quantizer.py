@@ -22,7 +22,7 @@ from pocketlm.formats.open import open_checkpoint
 from pocketlm.models import build
 from pocketlm.models.program import Program, Weight
 from pocketlm.quantize import decoder, plan, sensitivity
-from pocketlm.quantize.basis import Basis
+from pocketlm.quantize.basis import Basis, scale_down
 from pocketlm.quantize.calibration import Calibration
 from pocketlm.quantize.configuration import plain_config
 from pocketlm.quantize.decoder import ROLES, Floats, Layer
@@ -195,6 +195,7 @@ class _Job:
         self.own = several or (goal.type or "").upper() in PANEL_BITS
         self._goal = goal
         self._basis: Basis | None = None
+        self._scales: list[Floats] | None = None
         self.choices = self._plan(self._prior())
 
     def turn(self) -> None:
@@ -210,7 +211,7 @@ class _Job:
         program = self.program
         parts = list(decoder.layers(program))
         embedding = decoder.embedding(program)
-        costs = Sensitivity(
+        costs, self._scales = Sensitivity(
             program,
             self.pool,
             windows,
@@ -438,6 +439,8 @@ class _Job:
         layer = decoder.load(self.program, parts, self._read)
         if self._basis is not None:
             self._basis.turn(layer, index)
+        if self._scales is not None:
+            scale_down(layer, self._scales[index])
         return layer
 
     def _turned_embedding(self, rows: Floats) -> Floats:

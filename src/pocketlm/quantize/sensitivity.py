@@ -26,10 +26,13 @@ from pocketlm.models.program import Program
 from pocketlm.quantize import decoder, gradients
 from pocketlm.quantize.decoder import INPUTS, Floats, Layer
 from pocketlm.quantize.feedback import factor, read_back
-from pocketlm.quantize.plan import fitting
+from pocketlm.quantize.plan import ERRORS, fitting
 
 #: Tokens that are read: sums over rows and columns need no more.
 TOKENS = 4096
+#: What is added to inputs' mean squares, as a part of their average over tokens but first ones:
+#: what few tokens tell is not trusted to the end.
+DAMPING = 0.03
 #: Of a matrix's rows, this many go for one whose rounding is tried.
 _EVERY = 16
 _SEED = 3128
@@ -44,6 +47,16 @@ class Cost(NamedTuple):
     nats: float
     #: How much an error for a text's first token counts, as a multiple of another token's.
     first: float
+
+
+class Measured(NamedTuple):
+    """What a text tells of a model."""
+
+    #: By matrix: "layer 3 down", "embedding", "head".
+    costs: dict[str, Cost]
+    #: For each layer, factors [columns] of down's columns that make rounding cost the least;
+    #: rows of up are divided by them.
+    scales: list[Floats]
 
 
 class Inputs:
@@ -64,11 +77,13 @@ class Inputs:
         self._first.append(rows[0].copy())
 
     def weighed(self, first: float) -> Floats:
-        """The sum of x xᵀ [n, n], first tokens counting `first` times."""
+        """The sum of x xᵀ [n, n], first tokens counting `first` times, damped."""
         assert self._others is not None
         rows = np.stack(self._first)
         products: Floats = rows.T @ (np.float32(first) * rows)
-        return self._others + products
+        products += self._others
+        products[np.diag_indices_from(products)] += DAMPING * np.mean(np.diagonal(self._others))
+        return products
 
 
 class Sensitivity:
@@ -94,14 +109,15 @@ class Sensitivity:
         self._progress = progress
         self._tokens = sum(len(ids) for ids in windows)
 
-    def measure(self, folder: Path) -> dict[str, Cost]:
-        """Costs by matrix: "layer 3 down", "embedding", "head".
+    def measure(self, folder: Path) -> Measured:
+        """Let the text through the model, and gradients back.
 
         `folder` has room for the streams that wait, 4 bytes a token, layer and hidden number.
         """
         layers = self._program.layers
         steps = 2 * layers + 1
         costs: dict[str, Cost] = {}
+        scales: list[Floats] = []
         with tempfile.TemporaryFile(dir=folder) as waiting:
             streams = [self._embedding(ids) for ids in self._windows]
             size = sum(x.nbytes for x in streams)
@@ -112,20 +128,23 @@ class Sensitivity:
                     streams[i] = decoder.run(self._program, layer, x)
                 self._progress(index + 1, steps)
             after, costs["head"] = self._from_head(streams)
+            self._progress(layers + 1, steps)
             for index in reversed(range(layers)):
                 waiting.seek(index * size)
                 for i, x in enumerate(streams):
                     streams[i] = np.frombuffer(waiting.read(x.nbytes), np.float32).reshape(x.shape)
-                after, found = self._back(self._layer(index), streams, after)
+                after, found, scale = self._back(self._layer(index), streams, after)
                 costs |= {f"layer {index} {role}": cost for role, cost in found.items()}
+                scales.insert(0, scale)
                 self._progress(steps - index, steps)
         looked_up = [self._embedding(ids) for ids in self._windows]
         squares = (
             np.sum(g * g, axis=1) @ np.mean(x * x, axis=1)
             for g, x in zip(after, looked_up, strict=True)
         )
-        costs["embedding"] = Cost(float(sum(squares)) / (2 * self._tokens), 1.0)
-        return costs
+        error = ERRORS["P4"] / (2 * self._tokens)
+        costs["embedding"] = Cost(error * float(sum(squares)), 1.0)
+        return Measured(costs, scales)
 
     def _from_head(self, streams: list[Floats]) -> tuple[list[Floats], Cost]:
         """The gradients of the streams before the head, and what errors of the head cost."""
@@ -140,12 +159,13 @@ class Sensitivity:
             squares.append(_squares(of_logits))
             inputs.add(decoder.normalised(x, norm, eps))
             after.append(before)
-        return after, self._cost(rows, squares, inputs)
+        by_row, first = self._by_row(squares)
+        return after, Cost(self._nats(rows, by_row, self._left(inputs, first)), first)
 
     def _back(
         self, layer: Layer, streams: list[Floats], after: list[Floats]
-    ) -> tuple[list[Floats], dict[str, Cost]]:
-        """The gradients of the streams before a layer, and what errors of its matrices cost."""
+    ) -> tuple[list[Floats], dict[str, Cost], Floats]:
+        """The gradients of the streams before a layer, what errors of its matrices cost, scales."""
         before: list[Floats] = []
         squares: dict[str, list[Floats]] = defaultdict(list)
         seen: dict[str, Inputs] = defaultdict(Inputs)
@@ -156,22 +176,27 @@ class Sensitivity:
                 squares[role].append(_squares(rows))
             for inputs, rows in multiplied.items():
                 seen[inputs].add(rows)
-        return before, {
-            role: self._cost(matrix, squares[role], seen[INPUTS[role]])
-            for role, matrix in layer.matrices.items()
-        }
+        costs: dict[str, Cost] = {}
+        scale = np.ones(layer.matrices["down"].shape[1], np.float32)
+        for role, matrix in layer.matrices.items():
+            by_row, first = self._by_row(squares[role])
+            left = self._left(seen[INPUTS[role]], first)
+            if role == "down":
+                scale = _scale(matrix, by_row, left)
+                matrix, left = matrix * scale, left / scale**2
+            costs[role] = Cost(self._nats(matrix, by_row, left), first)
+        return before, costs, scale
 
-    def _cost(self, matrix: Floats, squares: Sequence[Floats], inputs: Inputs) -> Cost:
-        """Of a matrix [rows, columns]; `squares` [2, rows] of each text are `_squares`."""
+    def _by_row(self, squares: Sequence[Floats]) -> tuple[Floats, float]:
+        """Mean squares of gradients [rows], and how much first ones count, of texts' `_squares`."""
         of_first, of_others = np.sum(squares, axis=0)
         texts = len(squares)
-        mean_others = max(float(of_others.sum()) / (self._tokens - texts), 1e-30)
-        first = float(of_first.sum()) / texts / mean_others
-        weights = self._tokens - texts + first * texts
-        left = self._left(inputs.weighed(first) * np.float32(self._tokens / weights))
-        by_row = (of_first + of_others) @ np.mean(matrix * matrix, axis=1)
-        nats = float(by_row) * self._error(matrix[::_EVERY].copy(), left) / (2 * self._tokens)
-        return Cost(nats, first)
+        others = max(float(of_others.sum()) / (self._tokens - texts), 1e-30)
+        return (of_first + of_others) / self._tokens, float(of_first.sum()) / texts / others
+
+    def _nats(self, matrix: Floats, by_row: Floats, left: Floats) -> float:
+        squares = float(by_row @ np.mean(matrix * matrix, axis=1))
+        return squares * self._error(matrix[::_EVERY].copy(), left) / 2
 
     def _error(self, rows: Floats, left: Floats) -> float:
         """What rounding to P4 leaves of these rows, weighed by `left`, by their mean square."""
@@ -181,15 +206,32 @@ class Sensitivity:
         read = read_back(self._pool, "P4", stored, rows.shape)
         return float(np.sum((read - rows) ** 2 @ left) / np.sum(np.mean(rows * rows, axis=1)))
 
-    def _left(self, products: Floats) -> Floats:
+    def _left(self, inputs: Inputs, first: float) -> Floats:
         """What is left of each input's mean square once those behind it are known: [columns].
 
         From n tokens, k inputs tell a part k / n of another one by accident.
         """
-        seen = 1 / np.diagonal(factor(products)).astype(np.float64) ** 2 / self._tokens
+        tokens, texts = self._tokens, len(self._windows)
+        products = inputs.weighed(first) / np.float32(tokens + (first - 1) * texts)
+        seen = 1 / np.diagonal(factor(products)).astype(np.float64) ** 2
         behind = np.arange(len(seen))[::-1]
-        left: Floats = (seen / (1 - np.minimum(behind / self._tokens, 0.75))).astype(np.float32)
+        left: Floats = (seen / (1 - np.minimum(behind / tokens, 0.75))).astype(np.float32)
         return left
+
+
+def _scale(matrix: Floats, by_row: Floats, left: Floats) -> Floats:
+    """Factors of columns that make rounding cost the least.
+
+    Columns that share a scale have errors as large as their mean square w², and cost w² d, with d
+    what is left of the inputs, which is divided by the square of what w is multiplied by. By the
+    inequality of Cauchy and Schwarz, least is the sum of w² times that of d where d / w² is the
+    same for all: factors are (d / w²)^(1/4).
+    """
+    squares = by_row @ (matrix * matrix)
+    squares = np.maximum(squares, 1e-4 * float(squares.mean()) + 1e-30)
+    logs = np.log(np.maximum(left / squares, 1e-30)) / 4
+    scale: Floats = np.exp(np.clip(logs - logs.mean(), -3, 3)).astype(np.float32)
+    return scale
 
 
 def _squares(rows: Floats) -> Floats:

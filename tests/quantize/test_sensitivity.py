@@ -1,0 +1,135 @@
+"""What errors are said to cost is what they cost."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import checkpoints
+from pocketlm import _native
+from pocketlm.formats.checkpoint import Checkpoint
+from pocketlm.formats.open import open_checkpoint
+from pocketlm.models import build
+from pocketlm.models.program import Program
+from pocketlm.quantize import decoder, sensitivity
+from pocketlm.quantize.decoder import Floats, Layer
+from pocketlm.quantize.sensitivity import Measured, Sensitivity
+
+NAME = "llama, grouped and tied"
+WINDOWS = [np.array(checkpoints.tokens(200, seed)) for seed in range(12)]
+POOL = _native.ThreadPool(2)
+
+
+class Model:
+    """A tiny model's weights, with which a matrix's rows can be changed."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.program: Program = build(checkpoint.config, checkpoint.tensors)
+        tensors = checkpoint.tensors
+        self._stored = {n: t.data.view("<f4").reshape(t.shape) for n, t in tensors.items()}
+        self.layers = [
+            decoder.load(self.program, parts, self.read) for parts in decoder.layers(self.program)
+        ]
+        self.embedding = self.read(decoder.embedding(self.program))
+        project = decoder.head(self.program)
+        self.norm, self.head = self.read(project.norm).ravel(), self.read(project.weights[0])
+
+    def read(self, weight) -> Floats:
+        rows = self._stored[weight.name].reshape(-1, weight.columns)
+        return rows[weight.start : weight.start + weight.rows].copy()
+
+    def measured(self, folder: Path, seen: Callable[[int, int], None]) -> Measured:
+        return Sensitivity(
+            self.program,
+            POOL,
+            WINDOWS,
+            embedding=lambda ids: self.embedding[ids],
+            layer=lambda index: self.layers[index],
+            head=lambda: (self.norm, self.head),
+            progress=seen,
+        ).measure(folder)
+
+    def log_p(self, layers: list[Layer], head: Floats) -> np.ndarray:
+        """Of all windows, in float64: [tokens, vocabulary]."""
+        found = []
+        for ids in WINDOWS:
+            x = self.embedding[ids]
+            for layer in layers:
+                x = decoder.run(self.program, layer, x)
+            rows = decoder.normalised(x, self.norm, self.program.norm_eps) @ head.T
+            shifted = rows.astype(np.float64)
+            shifted -= shifted.max(axis=1, keepdims=True)
+            found.append(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+        return np.concatenate(found)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("model")
+    checkpoints.save(NAME, folder)
+    with open_checkpoint(folder) as checkpoint:
+        return Model(checkpoint)
+
+
+def test_costs_are_divergences(model: Model, tmp_path: Path, monkeypatch) -> None:
+    """Of each matrix, when independent errors are added to all its weights: without feedback."""
+    # As if inputs told nothing of each other, and rounding left a hundredth of the squares.
+    monkeypatch.setattr(Sensitivity, "_left", lambda self, xx: np.diagonal(xx) / self._tokens)
+    monkeypatch.setattr(Sensitivity, "_error", lambda self, rows, left: 0.01 * float(left.sum()))
+    costs = model.measured(tmp_path, lambda done, total: None).costs
+    assert list(tmp_path.iterdir()) == []
+    reference = model.log_p(model.layers, model.head)
+    rng = np.random.default_rng(4)
+    for name, cost in costs.items():
+        if name == "embedding":
+            continue
+        found = []
+        for _ in range(6):
+            layers, head = list(model.layers), model.head
+            if name == "head":
+                head = head + noise(rng, head)
+            else:
+                _, index, role = name.split()
+                layer = layers[int(index)]
+                changed = layer.matrices[role] + noise(rng, layer.matrices[role])
+                layers[int(index)] = Layer(
+                    {**layer.matrices, role: changed}, layer.attention_norm, layer.mlp_norm
+                )
+            off = reference - model.log_p(layers, head)
+            found.append(float((np.exp(reference) * off).sum(axis=1).mean()))
+        # Gradients of queries and keys go with their inputs: not independent.
+        most = 2.0 if name.split()[-1] in "qk" else 1.35
+        assert 1 / most < cost.nats / np.mean(found) < most, name
+
+
+def noise(rng: np.random.Generator, matrix: Floats) -> Floats:
+    """A hundredth of each row's mean square."""
+    size = 0.1 * np.sqrt(np.mean(matrix * matrix, axis=1, keepdims=True))
+    return (size * rng.standard_normal(matrix.shape)).astype(np.float32)
+
+
+def test_first_tokens_count_as_their_gradients_do(model: Model, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    costs = model.measured(tmp_path, lambda done, total: seen.append((done, total))).costs
+    layers = model.program.layers
+    steps = 2 * layers + 1
+    assert seen == [(done, steps) for done in range(1, steps + 1)]
+    # A query at the first position sees one key: nothing depends on it.
+    assert costs["layer 0 q"].first < 1e-6
+    # Its value is seen by all that follow.
+    assert costs["layer 0 v"].first > 2
+    assert all(cost.nats > 0 for name, cost in costs.items())
+
+
+def test_inputs_weigh_first_tokens_apart() -> None:
+    rng = np.random.default_rng(5)
+    texts = [rng.standard_normal((7, 4)).astype(np.float32) for _ in range(3)]
+    inputs = sensitivity.Inputs()
+    for rows in texts:
+        inputs.add(rows)
+    weights = np.array([3.0] + [1.0] * 6)
+    expected = sum((rows * weights[:, None]).T @ rows for rows in texts)
+    others = sum(rows[1:].T @ rows[1:] for rows in texts)
+    expected += sensitivity.DAMPING * np.mean(np.diagonal(others)) * np.eye(4)
+    np.testing.assert_allclose(inputs.weighed(3.0), expected, rtol=1e-5)
