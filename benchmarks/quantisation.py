@@ -7,8 +7,9 @@ MODEL is a float checkpoint. It is first moved off whatever grid its weights may
 random scales between norms and projections, up and down, values and outputs, which leave its
 function as it is. Then projections are rounded and read back (embedding and head stay as they are),
 and the KL divergence to the unrounded model is measured on the last windows of each text.
-Calibration reads the text that comes with pocketlm and the beginning of the first one. With --llama, llama.cpp's own quantiser rounds
-too; where a type wants rows of 256, four rows count as one, as its width is no multiple of that.
+Calibration reads the text that comes with pocketlm and the beginning of the first one. With
+--llama, llama.cpp's own quantiser rounds too; where a type wants rows of 256, four rows count as
+one, as its width is no multiple of that.
 """
 
 import argparse
