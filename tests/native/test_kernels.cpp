@@ -23,6 +23,7 @@ struct Activations {
     Activations(int rows, int columns) : size(rows), groups(columns / group_columns) {
         values.resize(static_cast<size_t>(rows * columns));
         scales.resize(static_cast<size_t>(rows * groups));
+        totals.resize(scales.size());
         sums = scales;
         low_sums = scales;
     }
@@ -46,7 +47,8 @@ struct Activations {
                     sum[i / 16] += value(row, 32 * group + i);
                 }
                 scales[at] = 0.01f + 0.005f * uniform(random);
-                sums[at] = scales[at] * static_cast<float>(sum[0] + sum[1]);
+                totals[at] = sum[0] + sum[1];
+                sums[at] = scales[at] * static_cast<float>(totals[at]);
                 low_sums[at] = scales[at] * static_cast<float>(sum[0]);
             }
         }
@@ -60,17 +62,21 @@ struct Activations {
             std::copy_n(from.values.begin() + static_cast<long>(source * 32), 32,
                         values.begin() + static_cast<long>(target * 32));
             scales[target] = from.scales[source];
+            totals[target] = from.totals[source];
             sums[target] = from.sums[source];
             low_sums[target] = from.low_sums[source];
         }
     }
 
-    Tile tile() const { return {values.data(), scales.data(), sums.data(), low_sums.data()}; }
+    Tile tile() const {
+        return {values.data(), scales.data(), totals.data(), sums.data(), low_sums.data()};
+    }
 
     int size;
     int groups;
     std::vector<int8_t> values;
     std::vector<float> scales;
+    std::vector<int32_t> totals;
     std::vector<float> sums;
     std::vector<float> low_sums;
 };
@@ -255,11 +261,12 @@ TEST(quantising_rounds_to_nearest_and_sums) {
         input[32] = -127.0f;
         // The third is zero.
         std::fill(input.begin() + 64, input.end(), 0.0f);
-        for (int size : {1, 2, 4, 8, 16}) {
+        for (int size : {1, 2, 4, 8, 16, 64}) {
             const int index = size - 1;
             Activations out(size, columns);
             kernels->quantise(input.data(), columns, index, size, out.values.data(),
-                              out.scales.data(), out.sums.data(), out.low_sums.data());
+                              out.scales.data(), out.totals.data(), out.sums.data(),
+                              out.low_sums.data());
             for (int group = 0; group < 3; ++group) {
                 const float* in = input.data() + 32 * group;
                 const size_t at = static_cast<size_t>(group * size + index);
@@ -277,6 +284,7 @@ TEST(quantising_rounds_to_nearest_and_sums) {
                         CHECK_EQUAL(value, std::nearbyint(in[i]));
                     }
                 }
+                CHECK_EQUAL(out.totals[at], sum[0] + sum[1]);
                 CHECK_EQUAL(out.sums[at], out.scales[at] * static_cast<float>(sum[0] + sum[1]));
                 CHECK_EQUAL(out.low_sums[at], out.scales[at] * static_cast<float>(sum[0]));
             }
@@ -294,7 +302,7 @@ TEST(quantising_survives_every_float) {
                 std::fill_n(row.begin(), count, odd);
                 Activations out(1, 32);
                 kernels->quantise(row.data(), 32, 0, 1, out.values.data(), out.scales.data(),
-                                  out.sums.data(), out.low_sums.data());
+                                  out.totals.data(), out.sums.data(), out.low_sums.data());
                 if (odd < 1.0f && odd > 0.0f) {
                     CHECK_CLOSE(out.number(0, 0), odd, 1e-35);
                     CHECK_CLOSE(out.sums[0], 0.0, 1e-35);
