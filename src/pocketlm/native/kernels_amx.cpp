@@ -78,10 +78,10 @@ template <Type type>
 struct alignas(64) Block {
     int8_t quants[block_groups][panel_rows * group_columns];
     __m512 scales[block_groups];
-    __m512 seconds[block_groups];  // minima, or scales of the second halves
+    __m512 minima[block_groups];
 
     void read(Groups<type>& groups, int first, int count) {
-        constexpr int zero = Groups<type>::halves ? 0 : zero_of(layout_of(type));
+        constexpr int zero = zero_of(layout_of(type));
         for (int group = 0; group < count; ++group) {
             groups.next(first + group);
             for (int word = 0; word < 8; ++word) {
@@ -90,10 +90,8 @@ struct alignas(64) Block {
                 _mm512_store_si512(&quants[group][64 * word], numbers);
             }
             scales[group] = groups.scale;
-            if constexpr (groups.halves) {
-                seconds[group] = groups.high_scale;
-            } else if constexpr (groups.has_minimum) {
-                seconds[group] = groups.minimum;
+            if constexpr (groups.has_minimum) {
+                minima[group] = groups.minimum;
             }
         }
     }
@@ -148,7 +146,7 @@ POCKETLM_INLINE void add_products(const Block<type>& block, int group, const Dot
         const __m512i bits = _mm512_add_epi32(base, _mm512_load_si512(dots.of[token]));
         sums[token] = add_group(sums[token], bits, scale, shift, scales[token]);
         if constexpr (Groups<type>::has_minimum) {
-            sums[token] = _mm512_fmadd_ps(block.seconds[group], _mm512_set1_ps(token_sums[token]),
+            sums[token] = _mm512_fmadd_ps(block.minima[group], _mm512_set1_ps(token_sums[token]),
                                           sums[token]);
         }
     }
@@ -205,44 +203,9 @@ void add_groups(const Block<type>& block, const Tokens& tokens, int begin, int c
     store_sums(sums, out);
 }
 
-// The same where columns 0…15 and 16…31 have scales of their own, and so sums.
-template <Type type>
-void add_half_groups(const Block<type>& block, const Tokens& tokens, int begin, int count,
-                     float* out) {
-    Dots dots[2];
-    __m512 sums[tile_tokens];
-    load_sums(out, begin == 0, sums);
-    for (int group = 0; group < count; ++group) {
-        const int8_t* const values = tokens.values(begin + group);
-        clear_tile<0>();
-        clear_tile<1>();
-        load_tile<4>(values, group_columns);
-        load_tile<6>(block.quants[group], 64);
-        multiply_tiles<0, 4, 6>();
-        load_tile<5>(values + 16, group_columns);
-        load_tile<7>(block.quants[group] + 256, 64);
-        multiply_tiles<1, 5, 7>();
-        store_tile<0>(dots[0]);
-        store_tile<1>(dots[1]);
-        const size_t at = tokens.at(begin + group);
-        const float* const scales = tokens.tile.scales + at;
-        const float* const low_sums = tokens.tile.low_sums + at;
-        const float* const all_sums = tokens.tile.sums + at;
-#pragma GCC unroll 16
-        for (int token = 0; token < tile_tokens; ++token) {
-            sums[token] = add_halves<type>(sums[token], _mm512_load_si512(dots[0].of[token]),
-                                           _mm512_load_si512(dots[1].of[token]),
-                                           block.scales[group], block.seconds[group], scales[token],
-                                           low_sums[token], all_sums[token]);
-        }
-    }
-    store_sums(sums, out);
-}
-
 template <Type type, int size>
 void multiply_large(const Panel& panel, const Tile& tile, float* out) {
-    static constexpr TileShapes shapes =
-        shapes_of(Groups<type>::halves ? group_columns / 2 : group_columns);
+    static constexpr TileShapes shapes = shapes_of(group_columns);
     configure(shapes);
     Groups<type> groups(panel);
     Block<type> block;
@@ -251,15 +214,21 @@ void multiply_large(const Panel& panel, const Tile& tile, float* out) {
         const int count = left < block_groups ? left : block_groups;
         block.read(groups, begin, count);
         for (int first = 0; first < size; first += tile_tokens) {
-            const Tokens tokens{tile, size, first};
-            if constexpr (Groups<type>::halves) {
-                add_half_groups<type>(block, tokens, begin, count, out + first * panel_rows);
-            } else {
-                add_groups<type>(block, tokens, begin, count, out + first * panel_rows);
-            }
+            add_groups<type>(block, {tile, size, first}, begin, count, out + first * panel_rows);
         }
     }
     release();
+}
+
+// Where the halves of a group have scales of their own, twice the tiles would have to be stored: VPDPBUSD
+// is as quick.
+template <Type type, int size>
+void multiply_in_parts(const Panel& panel, const Tile& tile, float* out) {
+    for (int first = 0; first < size; first += tile_tokens) {
+        const Tile part{tile.values + first * group_columns, tile.scales + first,
+                        tile.totals + first, tile.sums + first, tile.low_sums + first};
+        multiply<type, tile_tokens, size>(panel, part, out + first * panel_rows);
+    }
 }
 
 long long multiply_adds(int repetitions) {
@@ -291,9 +260,15 @@ constexpr void set_tiles(Kernels& table) {
     tiles[1] = multiply<type, 2>;
     tiles[2] = multiply<type, 4>;
     tiles[3] = multiply<type, 8>;
-    tiles[4] = multiply_large<type, 16>;
-    tiles[5] = multiply_large<type, 32>;
-    tiles[6] = multiply_large<type, 64>;
+    if constexpr (Groups<type>::halves) {
+        tiles[4] = multiply_in_parts<type, 16>;
+        tiles[5] = multiply_in_parts<type, 32>;
+        tiles[6] = multiply_in_parts<type, 64>;
+    } else {
+        tiles[4] = multiply_large<type, 16>;
+        tiles[5] = multiply_large<type, 32>;
+        tiles[6] = multiply_large<type, 64>;
+    }
 }
 
 }  // namespace

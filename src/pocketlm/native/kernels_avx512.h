@@ -266,7 +266,8 @@ inline __m512 add_halves(__m512 sum, __m512i low, __m512i high, __m512 low_scale
                            sum);
 }
 
-template <Type type, int size>
+// `size` tokens of a tile of `all`.
+template <Type type, int size, int all = size>
 void multiply(const Panel& panel, const Tile& tile, float* out) {
     constexpr int zero = zero_of(layout_of(type));
     constexpr int step = size < tokens_in_turn ? size : tokens_in_turn;
@@ -282,7 +283,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
 #pragma GCC unroll 4
         for (int first = 0; first < size; first += step) {
             const int8_t* const rows = values + first * group_columns;
-            const int at = group * size + first;
+            const int at = group * all + first;
             __m512i dots[step];
             if constexpr (groups.halves) {
                 __m512i highs[step];
@@ -312,7 +313,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                 }
             }
         }
-        values += size * group_columns;
+        values += all * group_columns;
     }
     for (int token = 0; token < size; ++token) {
         _mm512_storeu_ps(out + token * panel_rows, sums[token]);
