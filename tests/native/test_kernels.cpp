@@ -4,6 +4,11 @@
 
 #include <algorithm>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #include "check.h"
 #include "half.h"
 #include "matrix.h"
@@ -181,7 +186,8 @@ TEST(a_token_is_computed_alike_in_every_tile) {
         for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
             const Type type = reference::type_at(index);
             Random random(3);
-            const int columns = 256;
+            // Many groups, and no whole number of anything where the type allows it.
+            const int columns = reference::form_of(type).columns == 256 ? 1280 : 35 * 32;
             const std::vector<uint8_t> data = reference::random_weights(type, 16, columns, random);
             const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
             const Activations all = random_activations(largest_tile, columns, random);
@@ -205,6 +211,59 @@ TEST(a_token_is_computed_alike_in_every_tile) {
         }
     }
 }
+
+#if defined(__unix__) || defined(__APPLE__)
+namespace {
+
+// Bytes with a page that nobody may touch right behind them, and right before them if they fill pages.
+class Fenced {
+  public:
+    explicit Fenced(const std::vector<int8_t>& bytes) {
+        const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+        const size_t pages = (bytes.size() + page - 1) / page * page;
+        size_ = pages + 2 * page;
+        whole_ = static_cast<int8_t*>(
+            mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        CHECK(whole_ != MAP_FAILED);
+        CHECK_EQUAL(mprotect(whole_ + page, pages, PROT_READ | PROT_WRITE), 0);
+        data_ = whole_ + page + pages - bytes.size();
+        std::copy(bytes.begin(), bytes.end(), data_);
+    }
+    ~Fenced() { munmap(whole_, size_); }
+    Fenced(const Fenced&) = delete;
+    Fenced& operator=(const Fenced&) = delete;
+
+    const int8_t* data() const { return data_; }
+
+  private:
+    int8_t* whole_;
+    int8_t* data_;
+    size_t size_;
+};
+
+}  // namespace
+
+// Sanitizers do not see what tile instructions read; the system does.
+TEST(products_read_no_activations_but_theirs) {
+    for_each_product([](const Kernels& kernels, Type type, int log) {
+        Random random(10);
+        ThreadPool pool(1, kernels.name);
+        const int columns = 256;
+        const std::vector<uint8_t> data = reference::random_weights(type, 16, columns, random);
+        const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
+        const Activations activations = random_activations(1 << log, columns, random);
+        const Fenced values(activations.values);
+        Tile tile = activations.tile();
+        std::vector<float> expected(static_cast<size_t>(16 << log));
+        std::vector<float> out = expected;
+        const auto multiply = kernels.multiply[static_cast<int>(type)][log];
+        multiply(matrix.panel(0), tile, expected.data());
+        tile.values = values.data();
+        multiply(matrix.panel(0), tile, out.data());
+        CHECK(out == expected);
+    });
+}
+#endif
 
 TEST(rows_as_stored_match_float64) {
     Random random(4);
