@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace pocketlm {
@@ -486,16 +487,20 @@ void Executor::multiply_tile(const Operation& operation, size_t index, int panel
 
 void Executor::write_panel(const Operation& operation, int column, int columns, const RowTile& tile,
                            const float* values) {
-    for (int token = 0; token < tile.size; ++token) {
-        float* out = row_of(operation.output, tile.first + token) + column;
-        const float* from = values + token * panel_rows;
-        if (operation.add) {
-            for (int i = 0; i < columns; ++i) {
-                out[i] += from[i];
+    const auto write = [&](auto count) {
+        for (int token = 0; token < tile.size; ++token) {
+            float* out = row_of(operation.output, tile.first + token) + column;
+            const float* from = values + token * panel_rows;
+            for (int i = 0; i < count; ++i) {
+                out[i] = operation.add ? out[i] + from[i] : from[i];
             }
-        } else {
-            std::copy_n(from, columns, out);
         }
+    };
+    if (columns == panel_rows) {
+        // A number that the compiler knows: a few vectors instead of a call.
+        write(std::integral_constant<int, panel_rows>{});
+    } else {
+        write(columns);
     }
 }
 
