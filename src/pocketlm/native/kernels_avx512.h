@@ -239,12 +239,6 @@ class Groups {
     __m512i codes_;
 };
 
-// float_base_bits - zero * total, wrapping around: activations that are not numbers have any total.
-inline int32_t start_of(int zero, int32_t total) {
-    return static_cast<int32_t>(static_cast<uint32_t>(float_base_bits) -
-                                static_cast<uint32_t>(zero) * static_cast<uint32_t>(total));
-}
-
 // What a group adds to a token's sum: of its dot product plus float_base, as bits; and of its halves'
 // dot products.
 inline __m512 add_group(__m512 sum, __m512i bits, __m512 scale, __m512 shift, float token_scale) {
@@ -300,7 +294,8 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
             } else {
                 for (int i = 0; i < step; ++i) {
                     dots[i] = _mm512_set1_epi32(
-                        zero == 0 ? float_base_bits : start_of(zero, tile.totals[at + i]));
+                        zero == 0 ? float_base_bits
+                                  : float_base_bits - zero * tile.totals[at + i]);
                 }
                 add_dots<0, 8, step>(groups.words, rows, dots);
                 for (int i = 0; i < step; ++i) {
@@ -427,6 +422,12 @@ void multiply_rows(const void* weights, size_t stride, int rows, int columns, co
     }
 }
 
+// The sum of 16 signed bytes.
+inline int sum_of(__m128i bytes) {
+    const __m128i sums = _mm_sad_epu8(_mm_xor_si128(bytes, _mm_set1_epi8(-128)), _mm_setzero_si128());
+    return _mm_cvtsi128_si32(_mm_add_epi64(sums, _mm_unpackhi_epi64(sums, sums))) - 16 * 128;
+}
+
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
               int32_t* totals, float* sums, float* low_sums) {
     for (int group = 0; group < columns / group_columns; ++group) {
@@ -438,14 +439,17 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         const __m512 inverse = _mm512_set1_ps(largest > vanishing ? 127.0f / largest : 0.0f);
         const __m512i low_quants = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
         const __m512i high_quants = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+        const __m128i low_bytes = _mm512_cvtepi32_epi8(low_quants);
+        const __m128i high_bytes = _mm512_cvtepi32_epi8(high_quants);
         const int at = group * size + index;
         __m128i* out = reinterpret_cast<__m128i*>(values + static_cast<size_t>(at) * group_columns);
-        _mm_storeu_si128(out, _mm512_cvtepi32_epi8(low_quants));
-        _mm_storeu_si128(out + 1, _mm512_cvtepi32_epi8(high_quants));
-        totals[at] = _mm512_reduce_add_epi32(_mm512_add_epi32(low_quants, high_quants));
+        _mm_storeu_si128(out, low_bytes);
+        _mm_storeu_si128(out + 1, high_bytes);
+        const int low_total = sum_of(low_bytes);
         scales[at] = scale;
+        totals[at] = low_total + sum_of(high_bytes);
         sums[at] = scale * static_cast<float>(totals[at]);
-        low_sums[at] = scale * static_cast<float>(_mm512_reduce_add_epi32(low_quants));
+        low_sums[at] = scale * static_cast<float>(low_total);
     }
 }
 
