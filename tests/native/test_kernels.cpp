@@ -320,7 +320,7 @@ TEST(quantising_rounds_to_nearest_and_sums) {
         input[32] = -127.0f;
         // The third is zero.
         std::fill(input.begin() + 64, input.end(), 0.0f);
-        for (int size : {1, 2, 4, 8, 16, 64}) {
+        for (int size : {1, 2, 4, 8, 16, 128}) {
             const int index = size - 1;
             Activations out(size, columns);
             kernels->quantise(input.data(), columns, index, size, out.values.data(),
@@ -550,7 +550,7 @@ TEST(values_are_blended_as_in_float64) {
 TEST(threads_and_batches_change_nothing) {
     Random random(9);
     const int rows = 53;
-    const int count = 21;
+    const int count = 149;  // a largest tile, and smaller ones
     for (const Kernels* kernels : available_kernels()) {
         for (int index = 0; index < type_count; ++index) {
             const Type type = reference::type_at(index);
@@ -577,8 +577,8 @@ TEST(threads_and_batches_change_nothing) {
 }
 
 TEST(tiles_cover_the_rows_once) {
-    for (int largest : {1, 4, 16}) {
-        for (int count = 0; count < 70; ++count) {
+    for (int largest : {1, 4, 16, 128}) {
+        for (int count = 0; count < 600; ++count) {
             int next = 0;
             for (const RowTile& tile : tile_rows(count, largest)) {
                 CHECK_EQUAL(tile.first, next);

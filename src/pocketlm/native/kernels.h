@@ -9,8 +9,8 @@
 namespace pocketlm {
 
 // The largest tile of any table, in tokens. Tiles are powers of two.
-constexpr int largest_tile = 64;
-constexpr int tile_sizes = 7;
+constexpr int largest_tile = 128;
+constexpr int tile_sizes = 8;
 
 // Activations whose largest magnitude in a group is not above this are quantised to zero: the inverse
 // of the scale would overflow.

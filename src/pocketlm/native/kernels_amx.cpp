@@ -264,16 +264,18 @@ constexpr void set_tiles(Kernels& table) {
         tiles[4] = multiply_in_parts<type, 16>;
         tiles[5] = multiply_in_parts<type, 32>;
         tiles[6] = multiply_in_parts<type, 64>;
+        tiles[7] = multiply_in_parts<type, 128>;
     } else {
         tiles[4] = multiply_large<type, 16>;
         tiles[5] = multiply_large<type, 32>;
         tiles[6] = multiply_large<type, 64>;
+        tiles[7] = multiply_large<type, 128>;
     }
 }
 
 }  // namespace
 
-const Kernels amx_kernels = table("amx", 64);
+const Kernels amx_kernels = table("amx", 128);
 
 }  // namespace pocketlm
 
