@@ -1,9 +1,10 @@
 """What docs/performance.md shows of a history: a plot, and the tables under it.
 
-    python benchmarks/plot.py benchmarks/history/RELEASE-MACHINE.json
+    python benchmarks/plot.py benchmarks/history/RELEASE-MACHINE.json …
 
-It knows records as `peers.py` keeps them. Of rows that several records have, the latest counts.
-Bars are pocketlm's ratios to the best setting of llama.cpp, with what both reach beside them.
+It knows records as `peers.py` keeps them, a file for each machine. Of rows that several records
+have, the latest counts. Bars are pocketlm's ratios to the best setting of llama.cpp, with what
+both reach beside them.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from comparison.results import OURS, PEER, work_text
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE, PLOT = DOCS / "performance.md", DOCS / "performance.svg"
+PAGE = DOCS / "performance.md"
 BEGIN, END = "<!-- tables: benchmarks/plot.py -->", "<!-- end -->"
 
 #: Pixels across: where bars begin and end at most, where numbers end, and the whole.
@@ -32,15 +33,19 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Write the plot and the tables."""
-    if len(sys.argv) != 2:
+    """Write the plots and the tables."""
+    if not sys.argv[1:]:
         raise SystemExit(__doc__)
-    records = json.loads(Path(sys.argv[1]).read_text())
-    PLOT.write_text(svg(records))
+    machines = []
+    for history in map(Path, sys.argv[1:]):
+        records = json.loads(history.read_text())
+        picture = PAGE.parent / f"performance-{history.stem}.svg"
+        picture.write_text(svg(records))
+        machines.append(tables(records, picture.name))
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{tables(records)}\n{END}{after}")
-    print(f"wrote {PLOT} and the tables of {PAGE}")
+    PAGE.write_text("\n".join([before + BEGIN, *machines, END + after]))
+    print(f"wrote the tables of {PAGE}, and plots beside it")
 
 
 def latest(records: list[Row], kind: str, keys: tuple[str, ...]) -> dict[str, list[Row]]:
@@ -143,9 +148,9 @@ def _text(x: float, y: float, text: str, size: int = 12, **style: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" {attributes}>{escape(text)}</text>'
 
 
-def tables(records: list[Row]) -> str:
-    """The tables, in Markdown."""
-    lines = [f"![Ratios]({PLOT.name})", "", f"{_origin(records)}."]
+def tables(records: list[Row], picture: str) -> str:
+    """A machine's tables, in Markdown, under its plot."""
+    lines = [f"### {_machine(records)}", "", f"![Ratios]({picture})", "", f"{_origin(records)}."]
     for file, rows in works(records).items():
         lines += ["", f"`{file}`, tokens a second:", ""]
         lines += _markdown(("work", "threads", "engine", "tokens/s", "spread", "ratio", "of one"))
@@ -183,12 +188,16 @@ def _best(rows: list[Row], row: Row) -> float:
 
 def _origin(records: list[Row]) -> str:
     """Machine, dates and versions of the records."""
-    machine = records[-1]["machine"]
     dates = sorted({record["date"] for record in records})
     days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     versions = dict(kv for record in records for kv in record["versions"].items())
     engines = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"{machine['processor']}, {machine['cores']} cores; {engines}; {days}"
+    return f"{_machine(records)}; {engines}; {days}"
+
+
+def _machine(records: list[Row]) -> str:
+    machine = records[-1]["machine"]
+    return f"{machine['processor']}, {machine['cores']} cores"
 
 
 def _threads(row: Row) -> str:

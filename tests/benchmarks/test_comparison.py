@@ -151,17 +151,23 @@ def test_the_plot_shows_the_latest_ratios() -> None:
 def test_the_page_keeps_what_is_around_its_tables(tmp_path: Path, monkeypatch) -> None:
     page = tmp_path / "performance.md"
     page.write_text(f"before\n\n{plot.BEGIN}\nold\n{plot.END}\n\nafter\n")
-    history = tmp_path / "history.json"
-    history.write_text(json.dumps(two_records()))
+    histories = [tmp_path / "one.json", tmp_path / "other.json"]
+    for history in histories:
+        records = two_records()
+        records[-1]["machine"] = MACHINE | {"processor": history.stem}
+        history.write_text(json.dumps(records))
     monkeypatch.setattr(plot, "PAGE", page)
-    monkeypatch.setattr(plot, "PLOT", tmp_path / "performance.svg")
-    monkeypatch.setattr("sys.argv", ["plot.py", str(history)])
+    monkeypatch.setattr("sys.argv", ["plot.py", *map(str, histories)])
     plot.main()
     text = page.read_text()
     assert text.startswith(f"before\n\n{plot.BEGIN}\n")
     assert text.endswith(f"\n{plot.END}\n\nafter\n")
     assert "old" not in text
-    assert "| pp100 | 2 | pocketlm | 200 | 0% | 2.00 |  |" in text
+    for history, after in zip(histories, ("### other", plot.END), strict=True):
+        part = text.partition(f"### {history.stem}, 2 cores\n")[2].partition(after)[0]
+        assert f"![Ratios](performance-{history.stem}.svg)" in part
+        assert "| pp100 | 2 | pocketlm | 200 | 0% | 2.00 |  |" in part
+        assert (tmp_path / f"performance-{history.stem}.svg").read_text().startswith("<svg")
 
 
 def test_ik_llama_cpp_is_asked_for_one_work_alone(tmp_path: Path) -> None:

@@ -4,6 +4,11 @@
 
 #include <algorithm>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #include "check.h"
 #include "half.h"
 #include "matrix.h"
@@ -23,6 +28,7 @@ struct Activations {
     Activations(int rows, int columns) : size(rows), groups(columns / group_columns) {
         values.resize(static_cast<size_t>(rows * columns));
         scales.resize(static_cast<size_t>(rows * groups));
+        totals.resize(scales.size());
         sums = scales;
         low_sums = scales;
     }
@@ -46,7 +52,8 @@ struct Activations {
                     sum[i / 16] += value(row, 32 * group + i);
                 }
                 scales[at] = 0.01f + 0.005f * uniform(random);
-                sums[at] = scales[at] * static_cast<float>(sum[0] + sum[1]);
+                totals[at] = sum[0] + sum[1];
+                sums[at] = scales[at] * static_cast<float>(totals[at]);
                 low_sums[at] = scales[at] * static_cast<float>(sum[0]);
             }
         }
@@ -60,17 +67,21 @@ struct Activations {
             std::copy_n(from.values.begin() + static_cast<long>(source * 32), 32,
                         values.begin() + static_cast<long>(target * 32));
             scales[target] = from.scales[source];
+            totals[target] = from.totals[source];
             sums[target] = from.sums[source];
             low_sums[target] = from.low_sums[source];
         }
     }
 
-    Tile tile() const { return {values.data(), scales.data(), sums.data(), low_sums.data()}; }
+    Tile tile() const {
+        return {values.data(), scales.data(), totals.data(), sums.data(), low_sums.data()};
+    }
 
     int size;
     int groups;
     std::vector<int8_t> values;
     std::vector<float> scales;
+    std::vector<int32_t> totals;
     std::vector<float> sums;
     std::vector<float> low_sums;
 };
@@ -175,7 +186,8 @@ TEST(a_token_is_computed_alike_in_every_tile) {
         for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
             const Type type = reference::type_at(index);
             Random random(3);
-            const int columns = 256;
+            // Many groups, and no whole number of anything where the type allows it.
+            const int columns = reference::form_of(type).columns == 256 ? 1280 : 35 * 32;
             const std::vector<uint8_t> data = reference::random_weights(type, 16, columns, random);
             const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
             const Activations all = random_activations(largest_tile, columns, random);
@@ -199,6 +211,59 @@ TEST(a_token_is_computed_alike_in_every_tile) {
         }
     }
 }
+
+#if defined(__unix__) || defined(__APPLE__)
+namespace {
+
+// Bytes with a page that nobody may touch right behind them, and right before them if they fill pages.
+class Fenced {
+  public:
+    explicit Fenced(const std::vector<int8_t>& bytes) {
+        const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+        const size_t pages = (bytes.size() + page - 1) / page * page;
+        size_ = pages + 2 * page;
+        whole_ = static_cast<int8_t*>(
+            mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        CHECK(whole_ != MAP_FAILED);
+        CHECK_EQUAL(mprotect(whole_ + page, pages, PROT_READ | PROT_WRITE), 0);
+        data_ = whole_ + page + pages - bytes.size();
+        std::copy(bytes.begin(), bytes.end(), data_);
+    }
+    ~Fenced() { munmap(whole_, size_); }
+    Fenced(const Fenced&) = delete;
+    Fenced& operator=(const Fenced&) = delete;
+
+    const int8_t* data() const { return data_; }
+
+  private:
+    int8_t* whole_;
+    int8_t* data_;
+    size_t size_;
+};
+
+}  // namespace
+
+// Sanitizers do not see what tile instructions read; the system does.
+TEST(products_read_no_activations_but_theirs) {
+    for_each_product([](const Kernels& kernels, Type type, int log) {
+        Random random(10);
+        ThreadPool pool(1, kernels.name);
+        const int columns = 256;
+        const std::vector<uint8_t> data = reference::random_weights(type, 16, columns, random);
+        const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
+        const Activations activations = random_activations(1 << log, columns, random);
+        const Fenced values(activations.values);
+        Tile tile = activations.tile();
+        std::vector<float> expected(static_cast<size_t>(16 << log));
+        std::vector<float> out = expected;
+        const auto multiply = kernels.multiply[static_cast<int>(type)][log];
+        multiply(matrix.panel(0), tile, expected.data());
+        tile.values = values.data();
+        multiply(matrix.panel(0), tile, out.data());
+        CHECK(out == expected);
+    });
+}
+#endif
 
 TEST(rows_as_stored_match_float64) {
     Random random(4);
@@ -255,11 +320,12 @@ TEST(quantising_rounds_to_nearest_and_sums) {
         input[32] = -127.0f;
         // The third is zero.
         std::fill(input.begin() + 64, input.end(), 0.0f);
-        for (int size : {1, 2, 4, 8, 16}) {
+        for (int size : {1, 2, 4, 8, 16, 128}) {
             const int index = size - 1;
             Activations out(size, columns);
             kernels->quantise(input.data(), columns, index, size, out.values.data(),
-                              out.scales.data(), out.sums.data(), out.low_sums.data());
+                              out.scales.data(), out.totals.data(), out.sums.data(),
+                              out.low_sums.data());
             for (int group = 0; group < 3; ++group) {
                 const float* in = input.data() + 32 * group;
                 const size_t at = static_cast<size_t>(group * size + index);
@@ -277,6 +343,7 @@ TEST(quantising_rounds_to_nearest_and_sums) {
                         CHECK_EQUAL(value, std::nearbyint(in[i]));
                     }
                 }
+                CHECK_EQUAL(out.totals[at], sum[0] + sum[1]);
                 CHECK_EQUAL(out.sums[at], out.scales[at] * static_cast<float>(sum[0] + sum[1]));
                 CHECK_EQUAL(out.low_sums[at], out.scales[at] * static_cast<float>(sum[0]));
             }
@@ -294,7 +361,7 @@ TEST(quantising_survives_every_float) {
                 std::fill_n(row.begin(), count, odd);
                 Activations out(1, 32);
                 kernels->quantise(row.data(), 32, 0, 1, out.values.data(), out.scales.data(),
-                                  out.sums.data(), out.low_sums.data());
+                                  out.totals.data(), out.sums.data(), out.low_sums.data());
                 if (odd < 1.0f && odd > 0.0f) {
                     CHECK_CLOSE(out.number(0, 0), odd, 1e-35);
                     CHECK_CLOSE(out.sums[0], 0.0, 1e-35);
@@ -483,7 +550,7 @@ TEST(values_are_blended_as_in_float64) {
 TEST(threads_and_batches_change_nothing) {
     Random random(9);
     const int rows = 53;
-    const int count = 21;
+    const int count = 149;  // a largest tile, and smaller ones
     for (const Kernels* kernels : available_kernels()) {
         for (int index = 0; index < type_count; ++index) {
             const Type type = reference::type_at(index);
@@ -510,8 +577,8 @@ TEST(threads_and_batches_change_nothing) {
 }
 
 TEST(tiles_cover_the_rows_once) {
-    for (int largest : {1, 4, 16}) {
-        for (int count = 0; count < 70; ++count) {
+    for (int largest : {1, 4, 16, 128}) {
+        for (int count = 0; count < 600; ++count) {
             int next = 0;
             for (const RowTile& tile : tile_rows(count, largest)) {
                 CHECK_EQUAL(tile.first, next);

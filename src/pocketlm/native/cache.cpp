@@ -66,9 +66,11 @@ void quantise(CacheType type, const float* row, int count, const Kernels& kernel
         return;
     }
     float scales[widest_head / cache_group];
+    int32_t totals[widest_head / cache_group];
     float sums[widest_head / cache_group];
     float low_sums[widest_head / cache_group];
-    kernels.quantise(row, groups * cache_group, 0, 1, out.quants, scales, sums, low_sums);
+    kernels.quantise(row, groups * cache_group, 0, 1, out.quants, scales, totals, sums,
+                     low_sums);
     for (int group = 0; group < groups; ++group) {
         out.scales[group] = f16_from_float(scales[group]);
     }

@@ -4,10 +4,14 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace pocketlm {
 namespace {
+
+// Rows that a thread makes ready before it takes more.
+constexpr int ready_rows = 8;
 
 // Weights that a thread multiplies with all rows before it takes more: they stay in its cache.
 constexpr size_t task_bytes = size_t{192} << 10;
@@ -315,7 +319,7 @@ void Executor::plan_phases(const Operation& operation, Phases& phases) const {
         }
         case Kind::Project: {
             // One row is made ready by each thread for itself: quicker than waiting for another.
-            phases.ready.reset(rows == 1 ? 0 : static_cast<int>(tiles_of(operation).size()), 1);
+            phases.ready.reset(rows == 1 ? 0 : rows, ready_rows);
             int panels = 0;
             size_t bytes = 0;
             for (const std::shared_ptr<const Matrix>& weight : operation.weights) {
@@ -401,11 +405,8 @@ void Executor::run_pick(const Operation& operation, Phases& phases) {
 }
 
 void Executor::run_project(const Operation& operation, Phases& phases, int thread) {
-    const std::vector<RowTile>& tiles = tiles_of(operation);
     run_phase(phases.ready, [&](int first, int last) {
-        for (int tile = first; tile < last; ++tile) {
-            prepare_tile(operation, tiles[static_cast<size_t>(tile)], inputs_[0]);
-        }
+        prepare_rows(operation, first, last, inputs_[0]);
     });
     const bool alone = rows_of(operation) == 1;
     Inputs& inputs = inputs_[alone ? static_cast<size_t>(1 + thread) : 0];
@@ -413,7 +414,7 @@ void Executor::run_project(const Operation& operation, Phases& phases, int threa
     run_phase(phases.work, [&](int first, int last) {
         if (!ready) {
             // Not before there is a task: until that is done, nobody overwrites the input.
-            prepare_tile(operation, tiles[0], inputs);
+            prepare_rows(operation, 0, 1, inputs);
             ready = true;
         }
         project_panels(operation, first, last, inputs);
@@ -447,20 +448,24 @@ void Executor::project_panels(const Operation& operation, int first, int last,
     }
 }
 
-// Normalise the rows of a tile, and quantise them if a weight is prepared.
-void Executor::prepare_tile(const Operation& operation, const RowTile& tile, Inputs& inputs) {
+// Normalise the rows first … last - 1, and quantise them if a weight is prepared.
+void Executor::prepare_rows(const Operation& operation, int first, int last, Inputs& inputs) {
     const Kernels& kernels = pool_->kernels();
     const int columns = width(operation.input);
-    for (int i = 0; i < tile.size; ++i) {
-        const float* row = row_of(operation.input, tile.first + i);
+    auto tile = tiles_of(operation).begin();
+    for (int i = first; i < last; ++i) {
+        while (i >= tile->first + tile->size) {
+            ++tile;
+        }
+        const float* row = row_of(operation.input, i);
         if (!operation.norm.empty()) {
-            float* normalised = inputs.normalised.data() + static_cast<size_t>(tile.first + i) *
-                                                               static_cast<size_t>(columns);
+            float* normalised = inputs.normalised.data() +
+                                static_cast<size_t>(i) * static_cast<size_t>(columns);
             kernels.normalise(row, operation.norm.data(), norm_epsilon_, columns, normalised);
             row = normalised;
         }
         if (operation.quantised) {
-            inputs.quantised.quantise(kernels, row, columns, tile, i);
+            inputs.quantised.quantise(kernels, row, columns, *tile, i - tile->first);
         }
     }
 }
@@ -486,16 +491,20 @@ void Executor::multiply_tile(const Operation& operation, size_t index, int panel
 
 void Executor::write_panel(const Operation& operation, int column, int columns, const RowTile& tile,
                            const float* values) {
-    for (int token = 0; token < tile.size; ++token) {
-        float* out = row_of(operation.output, tile.first + token) + column;
-        const float* from = values + token * panel_rows;
-        if (operation.add) {
-            for (int i = 0; i < columns; ++i) {
-                out[i] += from[i];
+    const auto write = [&](auto count) {
+        for (int token = 0; token < tile.size; ++token) {
+            float* out = row_of(operation.output, tile.first + token) + column;
+            const float* from = values + token * panel_rows;
+            for (int i = 0; i < count; ++i) {
+                out[i] = operation.add ? out[i] + from[i] : from[i];
             }
-        } else {
-            std::copy_n(from, columns, out);
         }
+    };
+    if (columns == panel_rows) {
+        // A number that the compiler knows: a few vectors instead of a call.
+        write(std::integral_constant<int, panel_rows>{});
+    } else {
+        write(columns);
     }
 }
 

@@ -144,7 +144,7 @@ class Executor {
         return operation.picked ? picked_tiles_ : tiles_;
     }
     void project_panels(const Operation& operation, int first, int last, const Inputs& inputs);
-    void prepare_tile(const Operation& operation, const RowTile& tile, Inputs& inputs);
+    void prepare_rows(const Operation& operation, int first, int last, Inputs& inputs);
     void multiply_tile(const Operation& operation, size_t weight, int panel, const RowTile& tile,
                        const Inputs& inputs, float* out);
     void write_panel(const Operation& operation, int column, int columns, const RowTile& tile,

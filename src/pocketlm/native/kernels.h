@@ -9,8 +9,8 @@
 namespace pocketlm {
 
 // The largest tile of any table, in tokens. Tiles are powers of two.
-constexpr int largest_tile = 16;
-constexpr int tile_sizes = 5;
+constexpr int largest_tile = 128;
+constexpr int tile_sizes = 8;
 
 // Activations whose largest magnitude in a group is not above this are quantised to zero: the inverse
 // of the scale would overflow.
@@ -21,7 +21,8 @@ constexpr float vanishing = 1e-36f;
 struct Tile {
     const int8_t* values;
     const float* scales;
-    const float* sums;      // scale * sum of the group's values
+    const int32_t* totals;  // sum of the group's values
+    const float* sums;      // scale * that
     const float* low_sums;  // the same, of its first 16 values
 };
 
@@ -41,7 +42,7 @@ struct Kernels {
 
     // Quantise one row as row `index` of a tile of `size` rows.
     void (*quantise)(const float* input, int columns, int index, int size, int8_t* values,
-                     float* scales, float* sums, float* low_sums);
+                     float* scales, int32_t* totals, float* sums, float* low_sums);
 
     // out = input / rms(input) * weight.
     void (*normalise)(const float* input, const float* weight, float epsilon, int count, float* out);
@@ -74,6 +75,9 @@ extern const Kernels avx2_kernels;
 extern const Kernels avxvnni_kernels;
 #endif
 extern const Kernels avx512_kernels;
+#if defined(POCKETLM_AMX)
+extern const Kernels amx_kernels;
+#endif
 #endif
 #if defined(__aarch64__)
 extern const Kernels neon_kernels;

@@ -395,7 +395,7 @@ inline int add_words(__m256i words) {
 }
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
-              float* sums, float* low_sums) {
+              int32_t* totals, float* sums, float* low_sums) {
     for (int group = 0; group < columns / group_columns; ++group) {
         __m256 in[4];
         __m256 largest = _mm256_setzero_ps();
@@ -410,10 +410,8 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         for (int i = 0; i < 4; ++i) {
             quants[i] = _mm256_cvtps_epi32(_mm256_mul_ps(in[i], inverse));
         }
-        const float low_sum =
-            static_cast<float>(add_words(_mm256_add_epi32(quants[0], quants[1])));
-        const float high_sum =
-            static_cast<float>(add_words(_mm256_add_epi32(quants[2], quants[3])));
+        const __m256i low = _mm256_add_epi32(quants[0], quants[1]);
+        const __m256i high = _mm256_add_epi32(quants[2], quants[3]);
         // Packing works within 128-bit lanes: the permutation puts the words back in order.
         const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(quants[0], quants[1]),
                                                   _mm256_packs_epi32(quants[2], quants[3]));
@@ -423,8 +421,9 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         _mm256_storeu_si256(
             reinterpret_cast<__m256i*>(values + static_cast<size_t>(at) * group_columns), ordered);
         scales[at] = scale;
-        sums[at] = scale * (low_sum + high_sum);
-        low_sums[at] = scale * low_sum;
+        totals[at] = add_words(_mm256_add_epi32(low, high));
+        sums[at] = scale * static_cast<float>(totals[at]);
+        low_sums[at] = scale * static_cast<float>(add_words(low));
     }
 }
 

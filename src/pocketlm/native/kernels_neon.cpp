@@ -298,7 +298,7 @@ void multiply_rows(const void* weights, size_t stride, int rows, int columns, co
 }
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
-              float* sums, float* low_sums) {
+              int32_t* totals, float* sums, float* low_sums) {
     for (int group = 0; group < columns / group_columns; ++group) {
         float32x4_t in[8];
         float32x4_t largest = vdupq_n_f32(0.0f);
@@ -315,18 +315,18 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
         }
         const int at = group * size + index;
         int8_t* const out = values + static_cast<size_t>(at) * group_columns;
-        float half_sums[2];
+        int32x4_t half_totals[2];
         for (int half = 0; half < 2; ++half) {
             const int32x4_t* q = quants + 4 * half;
             const int16x8_t first = vcombine_s16(vqmovn_s32(q[0]), vqmovn_s32(q[1]));
             const int16x8_t second = vcombine_s16(vqmovn_s32(q[2]), vqmovn_s32(q[3]));
             vst1q_s8(out + 16 * half, vcombine_s8(vqmovn_s16(first), vqmovn_s16(second)));
-            half_sums[half] = static_cast<float>(
-                vaddvq_s32(vaddq_s32(vaddq_s32(q[0], q[1]), vaddq_s32(q[2], q[3]))));
+            half_totals[half] = vaddq_s32(vaddq_s32(q[0], q[1]), vaddq_s32(q[2], q[3]));
         }
         scales[at] = scale;
-        sums[at] = scale * (half_sums[0] + half_sums[1]);
-        low_sums[at] = scale * half_sums[0];
+        totals[at] = vaddvq_s32(vaddq_s32(half_totals[0], half_totals[1]));
+        sums[at] = scale * static_cast<float>(totals[at]);
+        low_sums[at] = scale * static_cast<float>(vaddvq_s32(half_totals[0]));
     }
 }
 

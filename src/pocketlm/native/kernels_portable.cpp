@@ -84,7 +84,7 @@ void multiply_rows(const void* weights, size_t stride, int rows, int columns, co
 }
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
-              float* sums, float* low_sums) {
+              int32_t* totals, float* sums, float* low_sums) {
     for (int group = 0; group < columns / group_columns; ++group) {
         const float* in = input + group * group_columns;
         float largest = 0.0f;
@@ -104,7 +104,8 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
             sum[i / 16] += value;
         }
         scales[at] = scale;
-        sums[at] = scale * static_cast<float>(sum[0] + sum[1]);
+        totals[at] = sum[0] + sum[1];
+        sums[at] = scale * static_cast<float>(totals[at]);
         low_sums[at] = scale * static_cast<float>(sum[0]);
     }
 }

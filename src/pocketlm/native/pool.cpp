@@ -14,6 +14,11 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
+#if defined(POCKETLM_AMX) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -74,6 +79,32 @@ int quota() {
 }
 #endif
 
+#if defined(POCKETLM_AMX)
+// Whether the processor has AMX for 8-bit numbers, and the system lets this process use it: its
+// registers are large, so that Linux asks whoever wants them to say so.
+bool has_amx() {
+#if defined(__linux__)
+    constexpr unsigned tile = 1u << 24;
+    constexpr unsigned int8 = 1u << 25;
+    unsigned eax = 0;
+    unsigned ebx = 0;
+    unsigned ecx = 0;
+    unsigned edx = 0;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 ||
+        (edx & (tile | int8)) != (tile | int8)) {
+        return false;
+    }
+    constexpr int request_permission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+    constexpr int tile_data = 18;               // XFEATURE_XTILEDATA
+    // Older systems do not know the request, and then do not save the registers either.
+    static const bool permitted = syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+    return permitted;
+#else
+    return false;
+#endif
+}
+#endif
+
 }  // namespace
 
 std::vector<const Kernels*> available_kernels() {
@@ -92,6 +123,11 @@ std::vector<const Kernels*> available_kernels() {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vnni")) {
         tables.push_back(&avx512_kernels);
+#if defined(POCKETLM_AMX)
+        if (has_amx()) {
+            tables.push_back(&amx_kernels);
+        }
+#endif
     }
 #elif defined(__aarch64__)
 #if defined(__linux__)

@@ -47,6 +47,7 @@ void QuantisedRows::reserve(int rows, int columns) {
     const RowTile all{rows, 0};
     grow(values_, values_before(all, columns));
     grow(scales_, groups_before(all, columns));
+    grow(totals_, groups_before(all, columns));
     grow(sums_, groups_before(all, columns));
     grow(low_sums_, groups_before(all, columns));
 }
@@ -55,13 +56,14 @@ void QuantisedRows::quantise(const Kernels& kernels, const float* row, int colum
                              const RowTile& tile, int index) {
     const size_t groups = groups_before(tile, columns);
     kernels.quantise(row, columns, index, tile.size, values_.data() + values_before(tile, columns),
-                     scales_.data() + groups, sums_.data() + groups, low_sums_.data() + groups);
+                     scales_.data() + groups, totals_.data() + groups, sums_.data() + groups,
+                     low_sums_.data() + groups);
 }
 
 Tile QuantisedRows::tile(const RowTile& tile, int columns) const {
     const size_t groups = groups_before(tile, columns);
     return {values_.data() + values_before(tile, columns), scales_.data() + groups,
-            sums_.data() + groups, low_sums_.data() + groups};
+            totals_.data() + groups, sums_.data() + groups, low_sums_.data() + groups};
 }
 
 void multiply_panel(const Kernels& kernels, const Matrix& weight, int panel, const RowTile& tile,

@@ -34,6 +34,7 @@ class QuantisedRows {
   private:
     std::vector<int8_t> values_;
     std::vector<float> scales_;
+    std::vector<int32_t> totals_;
     std::vector<float> sums_;
     std::vector<float> low_sums_;
 };

@@ -1,0 +1,282 @@
+// Kernels for AVX-512 with AMX (Sapphire Rapids and later): tiles of 16 tokens and more are multiplied
+// by TDPBSSD, a panel's group of 32 columns with 16 tokens at once.
+//
+// Its 32-bit sums are the same as VPDPBUSD's, and what follows them is done alike, so that a token's
+// numbers are those of the other kernels. That takes more time than the products, and the processor does
+// little else while it moves a tile: the order below, in which a tile's sums are stored while those of
+// the group before are scaled and products of two groups further on are under way, was the fastest.
+#if defined(__x86_64__) || defined(_M_X64)
+
+#include "kernels_avx512.h"
+
+namespace pocketlm {
+namespace {
+
+constexpr int tile_tokens = 16;
+// Groups that are unpacked at once, then multiplied by all tokens: with their activations they fit the
+// first level cache.
+constexpr int block_groups = 32;
+
+// What LDTILECFG reads. Tiles 0…3 are sums, 4 and 5 activations, 6 and 7 weights.
+struct alignas(64) TileShapes {
+    uint8_t palette = 1;
+    uint8_t start_row = 0;
+    uint8_t reserved[14] = {};
+    uint16_t row_bytes[16] = {};
+    uint8_t rows[16] = {};
+};
+
+constexpr TileShapes shapes_of(int columns) {
+    TileShapes shapes;
+    for (int tile = 0; tile < 8; ++tile) {
+        const bool weights = tile >= 6;
+        shapes.rows[tile] = static_cast<uint8_t>(weights ? columns / 4 : tile_tokens);
+        shapes.row_bytes[tile] = static_cast<uint16_t>(tile < 4 || weights ? 64 : columns);
+    }
+    return shapes;
+}
+
+// The compiler's own functions do not say which memory they read and write; these do.
+inline void configure(const TileShapes& shapes) {
+    asm volatile("ldtilecfg %0" : : "m"(shapes));
+}
+
+inline void release() { asm volatile("tilerelease"); }
+
+// Rows of a tile, `stride` bytes apart, all among the 512 bytes from there on.
+template <int tile>
+inline void load_tile(const int8_t* at, size_t stride) {
+    struct Bytes {
+        int8_t numbers[512];
+    };
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2"
+                 :
+                 : "r"(at), "r"(stride), "i"(tile), "m"(*reinterpret_cast<const Bytes*>(at)));
+}
+
+struct Dots {
+    alignas(64) int32_t of[tile_tokens][panel_rows];
+};
+
+template <int tile>
+inline void store_tile(Dots& to) {
+    asm volatile("tilestored %%tmm%c3, (%1,%2,1)" : "=m"(to) : "r"(&to), "r"(size_t{64}), "i"(tile));
+}
+
+template <int sums, int activations, int weights>
+inline void multiply_tiles() {
+    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(sums), "i"(activations), "i"(weights));
+}
+
+template <int sums>
+inline void clear_tile() {
+    asm volatile("tilezero %%tmm%c0" : : "i"(sums));
+}
+
+// Some groups of a panel as the tiles want them: [group][column / 4][row][4], signed.
+template <Type type>
+struct alignas(64) Block {
+    int8_t quants[block_groups][panel_rows * group_columns];
+    __m512 scales[block_groups];
+    __m512 minima[block_groups];
+
+    void read(Groups<type>& groups, int first, int count) {
+        constexpr int zero = zero_of(layout_of(type));
+        for (int group = 0; group < count; ++group) {
+            groups.next(first + group);
+            for (int word = 0; word < 8; ++word) {
+                const __m512i numbers =
+                    _mm512_sub_epi8(groups.words[word], _mm512_set1_epi8(static_cast<char>(zero)));
+                _mm512_store_si512(&quants[group][64 * word], numbers);
+            }
+            scales[group] = groups.scale;
+            if constexpr (groups.has_minimum) {
+                minima[group] = groups.minimum;
+            }
+        }
+    }
+};
+
+// Sixteen tokens of a tile of `size`, from `first` on.
+struct Tokens {
+    const Tile& tile;
+    int size;
+    int first;
+
+    const int8_t* values(int group) const { return tile.values + at(group) * group_columns; }
+    size_t at(int group) const { return static_cast<size_t>(group * size + first); }
+};
+
+// Early inlining, loops of constants and arrays as parameters: so the compiler keeps sums in registers.
+#define POCKETLM_INLINE inline __attribute__((always_inline))
+
+POCKETLM_INLINE void load_sums(const float* from, bool zero, __m512 (&sums)[tile_tokens]) {
+#pragma GCC unroll 16
+    for (int token = 0; token < tile_tokens; ++token) {
+        sums[token] = zero ? _mm512_setzero_ps() : _mm512_loadu_ps(from + token * panel_rows);
+    }
+}
+
+POCKETLM_INLINE void store_sums(const __m512 (&sums)[tile_tokens], float* to) {
+#pragma GCC unroll 16
+    for (int token = 0; token < tile_tokens; ++token) {
+        _mm512_storeu_ps(to + token * panel_rows, sums[token]);
+    }
+}
+
+// Begin the products of a group: load what they need, and multiply.
+template <Type type, int tile>
+POCKETLM_INLINE void begin_group(const Block<type>& block, int group, const int8_t* values) {
+    clear_tile<tile>();
+    load_tile<4 + tile % 2>(values, group_columns);
+    load_tile<6 + tile % 2>(block.quants[group], 64);
+    multiply_tiles<tile, 4 + tile % 2, 6 + tile % 2>();
+}
+
+// Add a group's products to the sums of the tokens first … last - 1.
+template <Type type, int first, int last>
+POCKETLM_INLINE void add_products(const Block<type>& block, int group, const Dots& dots,
+                                  const float* scales, const float* token_sums,
+                                  __m512 (&sums)[tile_tokens]) {
+    const __m512i base = _mm512_set1_epi32(float_base_bits);
+    const __m512 scale = block.scales[group];
+    const __m512 shift = shift_of(scale);
+#pragma GCC unroll 16
+    for (int token = first; token < last; ++token) {
+        const __m512i bits = _mm512_add_epi32(base, _mm512_load_si512(dots.of[token]));
+        sums[token] = add_group(sums[token], bits, scale, shift, scales[token]);
+        if constexpr (Groups<type>::has_minimum) {
+            sums[token] = _mm512_fmadd_ps(block.minima[group], _mm512_set1_ps(token_sums[token]),
+                                          sums[token]);
+        }
+    }
+}
+
+// One group, of tile `tile`: see the beginning of this file.
+template <Type type, int tile>
+POCKETLM_INLINE void add_group(const Block<type>& block, const Tokens& tokens, int begin, int group,
+                               int count, Dots (&dots)[2], __m512 (&sums)[tile_tokens]) {
+    constexpr int next = (tile + 1) % 4;
+    if (group + 1 < count) {
+        store_tile<next>(dots[next % 2]);
+    }
+    const size_t at = tokens.at(begin + group);
+    const float* const scales = tokens.tile.scales + at;
+    const float* const token_sums = tokens.tile.sums + at;
+    add_products<type, 0, 6>(block, group, dots[tile % 2], scales, token_sums, sums);
+    if (group + 3 < count) {
+        begin_group<type, (tile + 3) % 4>(block, group + 3, tokens.values(begin + group + 3));
+    }
+    add_products<type, 6, tile_tokens>(block, group, dots[tile % 2], scales, token_sums, sums);
+}
+
+// Add `count` groups, from number `begin` of the panel on, to the tokens' sums in `out`.
+template <Type type>
+void add_groups(const Block<type>& block, const Tokens& tokens, int begin, int count, float* out) {
+    Dots dots[2];
+    __m512 sums[tile_tokens];
+    load_sums(out, begin == 0, sums);
+    begin_group<type, 0>(block, 0, tokens.values(begin));
+    if (count > 1) {
+        begin_group<type, 1>(block, 1, tokens.values(begin + 1));
+    }
+    if (count > 2) {
+        begin_group<type, 2>(block, 2, tokens.values(begin + 2));
+    }
+    store_tile<0>(dots[0]);
+    int group = 0;
+    for (; group + 4 <= count; group += 4) {
+        add_group<type, 0>(block, tokens, begin, group, count, dots, sums);
+        add_group<type, 1>(block, tokens, begin, group + 1, count, dots, sums);
+        add_group<type, 2>(block, tokens, begin, group + 2, count, dots, sums);
+        add_group<type, 3>(block, tokens, begin, group + 3, count, dots, sums);
+    }
+    if (group < count) {
+        add_group<type, 0>(block, tokens, begin, group, count, dots, sums);
+    }
+    if (group + 1 < count) {
+        add_group<type, 1>(block, tokens, begin, group + 1, count, dots, sums);
+    }
+    if (group + 2 < count) {
+        add_group<type, 2>(block, tokens, begin, group + 2, count, dots, sums);
+    }
+    store_sums(sums, out);
+}
+
+template <Type type, int size>
+void multiply_large(const Panel& panel, const Tile& tile, float* out) {
+    static constexpr TileShapes shapes = shapes_of(group_columns);
+    configure(shapes);
+    Groups<type> groups(panel);
+    Block<type> block;
+    for (int begin = 0; begin < panel.groups; begin += block_groups) {
+        const int left = panel.groups - begin;
+        const int count = left < block_groups ? left : block_groups;
+        block.read(groups, begin, count);
+        for (int first = 0; first < size; first += tile_tokens) {
+            add_groups<type>(block, {tile, size, first}, begin, count, out + first * panel_rows);
+        }
+    }
+    release();
+}
+
+// Where the halves of a group have scales of their own, twice the tiles would have to be stored: VPDPBUSD
+// is as quick.
+template <Type type, int size>
+void multiply_in_parts(const Panel& panel, const Tile& tile, float* out) {
+    for (int first = 0; first < size; first += tile_tokens) {
+        const Tile part{tile.values + first * group_columns, tile.scales + first,
+                        tile.totals + first, tile.sums + first, tile.low_sums + first};
+        multiply<type, tile_tokens, size>(panel, part, out + first * panel_rows);
+    }
+}
+
+long long multiply_adds(int repetitions) {
+    static constexpr TileShapes shapes = shapes_of(64);
+    alignas(64) static constexpr int8_t numbers[1024] = {};
+    configure(shapes);
+    load_tile<4>(numbers, 64);
+    load_tile<5>(numbers, 64);
+    load_tile<6>(numbers, 64);
+    load_tile<7>(numbers, 64);
+    clear_tile<0>();
+    clear_tile<1>();
+    clear_tile<2>();
+    clear_tile<3>();
+    for (int i = 0; i < repetitions; ++i) {
+        multiply_tiles<0, 4, 6>();
+        multiply_tiles<1, 4, 7>();
+        multiply_tiles<2, 5, 6>();
+        multiply_tiles<3, 5, 7>();
+    }
+    release();
+    return 4LL * 16 * 16 * 64 * repetitions;
+}
+
+template <Type type>
+constexpr void set_tiles(Kernels& table) {
+    auto& tiles = table.multiply[static_cast<int>(type)];
+    tiles[0] = multiply<type, 1>;
+    tiles[1] = multiply<type, 2>;
+    tiles[2] = multiply<type, 4>;
+    tiles[3] = multiply<type, 8>;
+    if constexpr (Groups<type>::halves) {
+        tiles[4] = multiply_in_parts<type, 16>;
+        tiles[5] = multiply_in_parts<type, 32>;
+        tiles[6] = multiply_in_parts<type, 64>;
+        tiles[7] = multiply_in_parts<type, 128>;
+    } else {
+        tiles[4] = multiply_large<type, 16>;
+        tiles[5] = multiply_large<type, 32>;
+        tiles[6] = multiply_large<type, 64>;
+        tiles[7] = multiply_large<type, 128>;
+    }
+}
+
+}  // namespace
+
+const Kernels amx_kernels = table("amx", 128);
+
+}  // namespace pocketlm
+
+#endif

@@ -1,0 +1,597 @@
+// Kernels for AVX-512 with BW, DQ, VL and VNNI, but for large tiles where the processor has more than
+// that: those are of the file that includes this one.
+//
+// A vector holds 16 rows of a panel, four columns each; VPDPBUSD multiplies all of them by four
+// activations, broadcast from memory, without a widening step. Only C headers and intrinsics here: see
+// half.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include "cache_kernels.h"
+#include "half.h"
+#include "kernels.h"
+
+namespace pocketlm {
+namespace {
+
+inline __m512 load_half(const uint16_t* at) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+}
+
+inline __m512 load_half(const uint8_t* at) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+}
+
+inline void store_half(uint16_t* at, __m512 values) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at),
+                        _mm512_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+inline __m512i load(const uint8_t* at) { return _mm512_loadu_si512(at); }
+
+// What quants stand for is multiplied as (word - zero) * scale / times: integers without a sign, of which
+// an integer is taken away. Numbers whose zero is a half count twice.
+constexpr int times_of(Layout layout) {
+    return static_cast<float>(static_cast<int>(layout.zero)) < layout.zero ? 2 : 1;
+}
+
+constexpr int zero_of(Layout layout) {
+    return is_signed(layout) ? 128 : static_cast<int>(layout.zero * static_cast<float>(times_of(layout)));
+}
+
+template <Type type>
+inline void look_up(__m512i words[8]) {
+    constexpr Layout layout = layout_of(type);
+    if constexpr (layout.codebook != Codebook::none) {
+        alignas(16) static constexpr CodebookBytes numbers =
+            codebook_bytes(layout.codebook, times_of(layout), is_signed(layout) ? 128 : 0);
+        const __m512i table = _mm512_broadcast_i32x4(
+            _mm_load_si128(reinterpret_cast<const __m128i*>(numbers.at)));
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = _mm512_shuffle_epi8(table, words[chunk]);
+        }
+    } else if constexpr (times_of(layout) == 2) {
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = _mm512_add_epi8(words[chunk], words[chunk]);
+        }
+    }
+}
+
+inline void unpack_3(const uint8_t* group, __m512i words[8]) {
+    const __m512i low = _mm512_set1_epi8(7);
+    const __m512i two = _mm512_set1_epi8(3);
+    const __m512i four = _mm512_set1_epi8(4);
+    __m512i chunks[3];
+    for (int i = 0; i < 3; ++i) {
+        chunks[i] = load(group + 64 * i);
+        words[2 * i] = _mm512_and_si512(chunks[i], low);
+        words[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(chunks[i], 3), low);
+    }
+    words[6] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(chunks[0], 6), two),
+                               _mm512_and_si512(_mm512_srli_epi16(chunks[2], 4), four));
+    words[7] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(chunks[1], 6), two),
+                               _mm512_and_si512(_mm512_srli_epi16(chunks[2], 5), four));
+}
+
+// words[0…3] are the columns 0…15 of all rows, four each, words[4…7] the columns 16…31; unsigned.
+template <Type type>
+inline void unpack(const uint8_t* group, __m512i words[8]) {
+    constexpr int bits = layout_of(type).bits;
+    if constexpr (bits == 8) {
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = _mm512_xor_si512(load(group + 64 * chunk), _mm512_set1_epi8(-128));
+        }
+        return;
+    }
+    if constexpr (bits == 3) {
+        unpack_3(group, words);
+        look_up<type>(words);
+        return;
+    }
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int chunk = 0; chunk < 4; ++chunk) {
+        const __m512i nibbles = load(group + 64 * chunk);
+        words[chunk] = _mm512_and_si512(nibbles, low);
+        words[4 + chunk] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
+    }
+    if constexpr (bits == 5) {
+        const __m512i fifth = load(group + 256);
+        const __m512i sixteen = _mm512_set1_epi8(16);
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            const __m512i bit = _mm512_set1_epi8(static_cast<char>(1 << chunk));
+            const __mmask64 set = _mm512_test_epi8_mask(fifth, bit);
+            words[chunk] = _mm512_or_si512(words[chunk], _mm512_maskz_mov_epi8(set, sixteen));
+        }
+    }
+    if constexpr (bits == 6) {
+        const __m512i upper = _mm512_set1_epi8(0x30);
+        for (int half = 0; half < 2; ++half) {
+            const __m512i high = load(group + 256 + 64 * half);
+            __m512i* out = words + 4 * half;
+            out[0] = _mm512_or_si512(out[0], _mm512_and_si512(_mm512_slli_epi16(high, 4), upper));
+            out[1] = _mm512_or_si512(out[1], _mm512_and_si512(_mm512_slli_epi16(high, 2), upper));
+            out[2] = _mm512_or_si512(out[2], _mm512_and_si512(high, upper));
+            out[3] = _mm512_or_si512(out[3], _mm512_and_si512(_mm512_srli_epi16(high, 2), upper));
+        }
+    }
+    look_up<type>(words);
+}
+
+inline __m512i broadcast(const int8_t* at) {
+    int32_t word;
+    __builtin_memcpy(&word, at, sizeof word);
+    return _mm512_set1_epi32(word);
+}
+
+// An integer n of less than 23 bits, added to the bits of this number, gives the float number + n. Times a
+// scale less number * scale, which is exact if the scale has 22 bits, that is n * scale, rounded once: as
+// good as converting n, and one operation less.
+constexpr float float_base = 12582912.0f;
+constexpr int32_t float_base_bits = 0x4b400000;
+
+// Tokens whose products are added up in turn, so that one sum need not wait for itself.
+constexpr int tokens_in_turn = 4;
+
+// Add the chunks first … last - 1 of the tokens' rows to `sums`.
+template <int first, int last, int count>
+inline void add_dots(const __m512i words[8], const int8_t* values, __m512i sums[count]) {
+#pragma GCC unroll 8
+    for (int chunk = first; chunk < last; ++chunk) {
+#pragma GCC unroll 4
+        for (int token = 0; token < count; ++token) {
+            sums[token] = _mm512_dpbusd_epi32(
+                sums[token], words[chunk], broadcast(values + token * group_columns + 4 * chunk));
+        }
+    }
+}
+
+// The processor's own guesses of what is read next end at every page, which costs an eighth of the
+// bandwidth.
+template <Type type>
+inline void prefetch(const uint8_t* at) {
+    constexpr size_t ahead = 4096;
+    for (size_t line = 0; line < group_bytes(layout_of(type)); line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(at + ahead + line), _MM_HINT_T0);
+    }
+}
+
+// A panel's groups, one after the other.
+template <Type type>
+class Groups {
+  public:
+    static constexpr Layout layout = layout_of(type);
+    // Columns 0…15 and 16…31 have scales of their own.
+    static constexpr bool halves = layout.scales == Scales::super_halves;
+    static constexpr bool has_minimum =
+        layout.scales == Scales::half_minimum || layout.scales == Scales::super_minimum;
+
+    __m512i words[8];
+    __m512 scale;       // halves: of the first
+    __m512 high_scale;  // halves: of the second
+    __m512 minimum;     // has_minimum
+
+    explicit Groups(const Panel& panel) : at_(panel.data) {
+        if constexpr (layout.scales == Scales::row_steps) {
+            const __m512 part = _mm512_set1_ps(1.0f / static_cast<float>(times_of(layout)));
+            base_ = _mm512_mul_ps(load_half(at_), part);
+            step_ = _mm512_mul_ps(load_half(at_ + 32), part);
+            at_ += head_bytes(layout);
+        }
+    }
+
+    // Go to the next group, `index` of the panel.
+    void next(int index) {
+        if constexpr (super_bytes(layout) > 0) {
+            if (index % super_groups == 0) {
+                next_super();
+            }
+        }
+        prefetch<type>(at_);
+        unpack<type>(at_, words);
+        const uint8_t* const scales = at_ + quant_bytes(layout);
+        if constexpr (halves) {
+            scale = _mm512_mul_ps(super_scale_, signed_bytes(scales));
+            high_scale = _mm512_mul_ps(super_scale_, signed_bytes(scales + panel_rows));
+        } else if constexpr (layout.scales == Scales::super_minimum) {
+            scale = _mm512_mul_ps(super_scale_, unsigned_bytes(scales));
+            minimum = _mm512_mul_ps(super_minimum_, unsigned_bytes(scales + panel_rows));
+        } else if constexpr (layout.scales == Scales::super_signed) {
+            scale = _mm512_mul_ps(super_scale_, signed_bytes(scales));
+        } else if constexpr (layout.scales == Scales::row_steps) {
+            const __m512i code = _mm512_and_si512(codes_, _mm512_set1_epi32(15));
+            // Of 22 bits, see float_base.
+            scale = _mm512_and_ps(_mm512_fmadd_ps(_mm512_cvtepi32_ps(code), step_, base_),
+                                  _mm512_castsi512_ps(_mm512_set1_epi32(~3)));
+            codes_ = _mm512_srli_epi32(codes_, 4);
+        } else {
+            scale = load_half(scales);
+            if constexpr (has_minimum) {
+                minimum = load_half(scales + 32);
+            }
+        }
+        at_ += group_bytes(layout);
+    }
+
+  private:
+    static __m512 signed_bytes(const uint8_t* at) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+    }
+    static __m512 unsigned_bytes(const uint8_t* at) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+    }
+
+    void next_super() {
+        if constexpr (layout.scales == Scales::row_steps) {
+            codes_ = load(at_);
+        } else {
+            super_scale_ = load_half(at_);
+        }
+        if constexpr (layout.scales == Scales::super_minimum) {
+            super_minimum_ = _mm512_sub_ps(_mm512_setzero_ps(), load_half(at_ + 32));
+        }
+        at_ += super_bytes(layout);
+    }
+
+    const uint8_t* at_;
+    __m512 super_scale_;
+    __m512 super_minimum_;
+    __m512 base_;
+    __m512 step_;
+    __m512i codes_;
+};
+
+// What a group adds to a token's sum: of its dot product plus float_base, as bits; and of its halves'
+// dot products.
+inline __m512 add_group(__m512 sum, __m512i bits, __m512 scale, __m512 shift, float token_scale) {
+    const __m512 scaled = _mm512_fmadd_ps(_mm512_castsi512_ps(bits), scale, shift);
+    return _mm512_fmadd_ps(scaled, _mm512_set1_ps(token_scale), sum);
+}
+
+inline __m512 shift_of(__m512 scale) { return _mm512_mul_ps(_mm512_set1_ps(-float_base), scale); }
+
+template <Type type>
+inline __m512 add_halves(__m512 sum, __m512i low, __m512i high, __m512 low_scale, __m512 high_scale,
+                         float token_scale, float token_low, float token_sum) {
+    const __m512 zero = _mm512_set1_ps(-layout_of(type).zero);
+    const __m512 scaled = _mm512_fmadd_ps(_mm512_cvtepi32_ps(low), low_scale,
+                                          _mm512_mul_ps(_mm512_cvtepi32_ps(high), high_scale));
+    sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(token_scale), sum);
+    sum = _mm512_fmadd_ps(_mm512_mul_ps(zero, low_scale), _mm512_set1_ps(token_low), sum);
+    return _mm512_fmadd_ps(_mm512_mul_ps(zero, high_scale), _mm512_set1_ps(token_sum - token_low),
+                           sum);
+}
+
+// `size` tokens of a tile of `all`.
+template <Type type, int size, int all = size>
+void multiply(const Panel& panel, const Tile& tile, float* out) {
+    constexpr int zero = zero_of(layout_of(type));
+    constexpr int step = size < tokens_in_turn ? size : tokens_in_turn;
+    __m512 sums[size];
+    for (int token = 0; token < size; ++token) {
+        sums[token] = _mm512_setzero_ps();
+    }
+    const int8_t* values = tile.values;
+    Groups<type> groups(panel);
+    for (int group = 0; group < panel.groups; ++group) {
+        groups.next(group);
+        const __m512 shift = shift_of(groups.scale);
+#pragma GCC unroll 4
+        for (int first = 0; first < size; first += step) {
+            const int8_t* const rows = values + first * group_columns;
+            const int at = group * all + first;
+            __m512i dots[step];
+            if constexpr (groups.halves) {
+                __m512i highs[step];
+                for (int i = 0; i < step; ++i) {
+                    dots[i] = highs[i] = _mm512_setzero_si512();
+                }
+                add_dots<0, 4, step>(groups.words, rows, dots);
+                add_dots<4, 8, step>(groups.words, rows, highs);
+                for (int i = 0; i < step; ++i) {
+                    sums[first + i] = add_halves<type>(
+                        sums[first + i], dots[i], highs[i], groups.scale, groups.high_scale,
+                        tile.scales[at + i], tile.low_sums[at + i], tile.sums[at + i]);
+                }
+            } else {
+                for (int i = 0; i < step; ++i) {
+                    dots[i] = _mm512_set1_epi32(
+                        zero == 0 ? float_base_bits
+                                  : float_base_bits - zero * tile.totals[at + i]);
+                }
+                add_dots<0, 8, step>(groups.words, rows, dots);
+                for (int i = 0; i < step; ++i) {
+                    __m512& sum = sums[first + i];
+                    sum = add_group(sum, dots[i], groups.scale, shift, tile.scales[at + i]);
+                    if constexpr (groups.has_minimum) {
+                        sum = _mm512_fmadd_ps(groups.minimum, _mm512_set1_ps(tile.sums[at + i]),
+                                              sum);
+                    }
+                }
+            }
+        }
+        values += all * group_columns;
+    }
+    for (int token = 0; token < size; ++token) {
+        _mm512_storeu_ps(out + token * panel_rows, sums[token]);
+    }
+}
+
+inline __mmask16 first_lanes(int count) {
+    return static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << count) - 1);
+}
+
+struct F32 {
+    static constexpr size_t bytes = 4;
+    static __m512 read(const uint8_t* at) { return _mm512_loadu_ps(at); }
+    static __m512 read(const uint8_t* at, __mmask16 lanes) {
+        return _mm512_maskz_loadu_ps(lanes, at);
+    }
+};
+
+struct F16 {
+    static constexpr size_t bytes = 2;
+    static __m512 read(const uint8_t* at) { return load_half(at); }
+    static __m512 read(const uint8_t* at, __mmask16 lanes) {
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, at));
+    }
+};
+
+struct BF16 {
+    static constexpr size_t bytes = 2;
+    static __m512 widen(__m256i halves) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    }
+    static __m512 read(const uint8_t* at) {
+        return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+    }
+    static __m512 read(const uint8_t* at, __mmask16 lanes) {
+        return widen(_mm256_maskz_loadu_epi16(lanes, at));
+    }
+};
+
+template <typename Element, int rows, int tokens>
+void multiply_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
+                    float* out) {
+    __m512 sums[rows][tokens];
+    for (int row = 0; row < rows; ++row) {
+        for (int token = 0; token < tokens; ++token) {
+            sums[row][token] = _mm512_setzero_ps();
+        }
+    }
+    const size_t pitch = static_cast<size_t>(columns);
+    const auto step = [&](int column, auto read_weight, auto read_input) {
+        __m512 input[tokens];
+        for (int token = 0; token < tokens; ++token) {
+            input[token] = read_input(inputs + static_cast<size_t>(token) * pitch + column);
+        }
+        for (int row = 0; row < rows; ++row) {
+            const __m512 weight =
+                read_weight(weights + static_cast<size_t>(row) * stride +
+                            static_cast<size_t>(column) * Element::bytes);
+            for (int token = 0; token < tokens; ++token) {
+                sums[row][token] = _mm512_fmadd_ps(weight, input[token], sums[row][token]);
+            }
+        }
+    };
+    int column = 0;
+    for (; column + 16 <= columns; column += 16) {
+        step(column, [](const uint8_t* at) { return Element::read(at); },
+             [](const float* at) { return _mm512_loadu_ps(at); });
+    }
+    if (column < columns) {
+        const __mmask16 lanes = first_lanes(columns - column);
+        step(column, [lanes](const uint8_t* at) { return Element::read(at, lanes); },
+             [lanes](const float* at) { return _mm512_maskz_loadu_ps(lanes, at); });
+    }
+    for (int row = 0; row < rows; ++row) {
+        for (int token = 0; token < tokens; ++token) {
+            out[token * panel_rows + row] = _mm512_reduce_add_ps(sums[row][token]);
+        }
+    }
+}
+
+template <typename Element, int rows>
+void multiply_row_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
+                        int count, float* out) {
+    int token = 0;
+    for (; token + 4 <= count; token += 4) {
+        multiply_block<Element, rows, 4>(weights, stride, columns,
+                                         inputs + static_cast<size_t>(token) *
+                                                      static_cast<size_t>(columns),
+                                         out + token * panel_rows);
+    }
+    for (; token < count; ++token) {
+        multiply_block<Element, rows, 1>(weights, stride, columns,
+                                         inputs + static_cast<size_t>(token) *
+                                                      static_cast<size_t>(columns),
+                                         out + token * panel_rows);
+    }
+}
+
+template <typename Element>
+void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
+                   int count, float* out) {
+    const uint8_t* bytes = static_cast<const uint8_t*>(weights);
+    int row = 0;
+    for (; row + 4 <= rows; row += 4) {
+        multiply_row_block<Element, 4>(bytes + static_cast<size_t>(row) * stride, stride, columns,
+                                       inputs, count, out + row);
+    }
+    for (; row < rows; ++row) {
+        multiply_row_block<Element, 1>(bytes + static_cast<size_t>(row) * stride, stride, columns,
+                                       inputs, count, out + row);
+    }
+}
+
+// The sum of 16 signed bytes.
+inline int sum_of(__m128i bytes) {
+    const __m128i sums = _mm_sad_epu8(_mm_xor_si128(bytes, _mm_set1_epi8(-128)), _mm_setzero_si128());
+    return _mm_cvtsi128_si32(_mm_add_epi64(sums, _mm_unpackhi_epi64(sums, sums))) - 16 * 128;
+}
+
+void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
+              int32_t* totals, float* sums, float* low_sums) {
+    for (int group = 0; group < columns / group_columns; ++group) {
+        const __m512 low = _mm512_loadu_ps(input + group * group_columns);
+        const __m512 high = _mm512_loadu_ps(input + group * group_columns + 16);
+        const float largest =
+            _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
+        const float scale = largest / 127.0f;
+        const __m512 inverse = _mm512_set1_ps(largest > vanishing ? 127.0f / largest : 0.0f);
+        const __m512i low_quants = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
+        const __m512i high_quants = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+        const __m128i low_bytes = _mm512_cvtepi32_epi8(low_quants);
+        const __m128i high_bytes = _mm512_cvtepi32_epi8(high_quants);
+        const int at = group * size + index;
+        __m128i* out = reinterpret_cast<__m128i*>(values + static_cast<size_t>(at) * group_columns);
+        _mm_storeu_si128(out, low_bytes);
+        _mm_storeu_si128(out + 1, high_bytes);
+        const int low_total = sum_of(low_bytes);
+        scales[at] = scale;
+        totals[at] = low_total + sum_of(high_bytes);
+        sums[at] = scale * static_cast<float>(totals[at]);
+        low_sums[at] = scale * static_cast<float>(low_total);
+    }
+}
+
+void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
+    __m512 squares = _mm512_setzero_ps();
+    for (int i = 0; i < count; i += 16) {
+        const __m512 values = _mm512_maskz_loadu_ps(first_lanes(count - i), input + i);
+        squares = _mm512_fmadd_ps(values, values, squares);
+    }
+    const float mean = _mm512_reduce_add_ps(squares) / static_cast<float>(count);
+    const __m512 factor = _mm512_set1_ps(1.0f / __builtin_sqrtf(mean + epsilon));
+    for (int i = 0; i < count; i += 16) {
+        const __mmask16 lanes = first_lanes(count - i);
+        const __m512 values = _mm512_maskz_loadu_ps(lanes, input + i);
+        const __m512 weights = _mm512_maskz_loadu_ps(lanes, weight + i);
+        _mm512_mask_storeu_ps(out + i, lanes,
+                              _mm512_mul_ps(_mm512_mul_ps(values, factor), weights));
+    }
+}
+
+// e^x by 2^n * e^r, |r| <= ln(2) / 2, with a polynomial of degree 6 (relative error below 2e-7); zero
+// where a normal float cannot hold it.
+inline __m512 exponential(__m512 x) {
+    const __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.0f), _CMP_GE_OQ);
+    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-103.0f)), _mm512_set1_ps(88.7f));
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)),
+                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    __m512 p = _mm512_set1_ps(1.0f / 720.0f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_maskz_scalef_ps(normal, p, n);
+}
+
+void gate(const float* gates, const float* up, int count, float* out) {
+    const __m512 one = _mm512_set1_ps(1.0f);
+    for (int i = 0; i < count; i += 16) {
+        const __mmask16 lanes = first_lanes(count - i);
+        const __m512 x = _mm512_maskz_loadu_ps(lanes, gates + i);
+        const __m512 y = _mm512_maskz_loadu_ps(lanes, up + i);
+        const __m512 minus = _mm512_sub_ps(_mm512_setzero_ps(), x);
+        const __m512 silu = _mm512_div_ps(x, _mm512_add_ps(one, exponential(minus)));
+        _mm512_mask_storeu_ps(out + i, lanes, _mm512_mul_ps(silu, y));
+    }
+}
+
+// Sixteen floats, for the cache's kernels.
+struct Sixteen {
+    static constexpr int rows = 8;
+    static constexpr int together = 2;
+    __m512 lanes;
+
+    static Sixteen all(float number) { return {_mm512_set1_ps(number)}; }
+    static Sixteen load(const float* at) { return {_mm512_loadu_ps(at)}; }
+    static Sixteen halves(const uint8_t* at) { return {load_half(at)}; }
+    static Sixteen bytes(const uint8_t* at) {
+        const __m128i numbers = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(numbers))};
+    }
+    static Sixteen nibbles(const uint8_t* at, bool high) {
+        // A permutation looks at the low four bits of an index alone.
+        const __m128i numbers = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        const __m512i indices = _mm512_srlv_epi32(_mm512_cvtepu8_epi32(numbers),
+                                                  _mm512_set1_epi32(high ? 4 : 0));
+        const __m512 meanings = _mm512_setr_ps(-8.0f, -7.0f, -6.0f, -5.0f, -4.0f, -3.0f, -2.0f, -1.0f,
+                                               0.0f, 1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 7.0f);
+        return {_mm512_permutexvar_ps(indices, meanings)};
+    }
+    void store(float* at) const { _mm512_storeu_ps(at, lanes); }
+    Sixteen operator*(Sixteen other) const { return {_mm512_mul_ps(lanes, other.lanes)}; }
+    Sixteen times(Sixteen other, Sixteen plus) const {
+        return {_mm512_fmadd_ps(lanes, other.lanes, plus.lanes)};
+    }
+};
+
+float exponentials(float* values, int count, float maximum) {
+    const __m512 shift = _mm512_set1_ps(maximum);
+    __m512 sum = _mm512_setzero_ps();
+    for (int i = 0; i < count; i += 16) {
+        const __mmask16 lanes = first_lanes(count - i);
+        const __m512 shifted = _mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, values + i), shift);
+        const __m512 result = _mm512_maskz_mov_ps(lanes, exponential(shifted));
+        _mm512_mask_storeu_ps(values + i, lanes, result);
+        sum = _mm512_add_ps(sum, result);
+    }
+    return _mm512_reduce_add_ps(sum);
+}
+
+void half_from_float(const float* input, int count, uint16_t* out) {
+    int i = 0;
+    for (; i + 16 <= count; i += 16) {
+        store_half(out + i, _mm512_loadu_ps(input + i));
+    }
+    for (; i < count; ++i) {
+        out[i] = f16_from_float(input[i]);
+    }
+}
+
+// As Kernels::multiply_adds.
+long long multiply_adds(int repetitions);
+
+// Put a type's kernels for tiles of 1, 2, 4 … tokens into a table.
+template <Type type>
+constexpr void set_tiles(Kernels& table);
+
+template <int index>
+constexpr void set_tiles_from(Kernels& table) {
+    if constexpr (index < type_count) {
+        set_tiles<static_cast<Type>(index)>(table);
+        set_tiles_from<index + 1>(table);
+    }
+}
+
+constexpr Kernels table(const char* name, int tile) {
+    Kernels made = {
+        name,
+        tile,
+        {},
+        {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+        quantise,
+        normalise,
+        gate,
+        {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
+         match_keys<Sixteen, CacheType::Q4>},
+        {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
+         blend_values<Sixteen, CacheType::Q4>},
+        exponentials,
+        half_from_float,
+        multiply_adds,
+    };
+    set_tiles_from<static_cast<int>(Type::Q4_0)>(made);
+    return made;
+}
+
+}  // namespace
+}  // namespace pocketlm
