@@ -2,6 +2,7 @@
 
     python benchmarks/quantisation.py MODEL --text FILE [--text FILE] --types --roles --methods \
         [--llama LIBGGML_BASE]
+    python benchmarks/quantisation.py WHAT_METHODS_PRINTED --draw PICTURE.svg
 
 MODEL is a float checkpoint. It is first moved off whatever grid its weights may come from, by
 random scales between norms and projections, up and down, values and outputs, which leave its
@@ -29,7 +30,8 @@ from pocketlm.quantize import decoder, plan
 from pocketlm.quantize.basis import Basis, scale_down
 from pocketlm.quantize.calibration import WINDOW, Calibration, default_text
 from pocketlm.quantize.decoder import INPUTS, ROLES, Floats, Layer
-from pocketlm.quantize.quality import Loss, compare
+from pocketlm.quantize.plot import Point, by_bits
+from pocketlm.quantize.quality import Estimate, Loss, compare
 from pocketlm.quantize.sensitivity import TOKENS, Measured, Sensitivity
 
 #: GGUF's numbers of llama.cpp's types.
@@ -142,7 +144,7 @@ class Model:
             head=lambda: (norm, self.basis.head(self.head, self.norm)),
             progress=lambda done, total: None,
         )
-        return sensitivity.measure(Path("."))
+        return sensitivity.measure(Path("pocketlm"))
 
     def fed_back(self, types: dict[str, str], measured: Measured, tokens: int) -> list[Layer]:
         """All projections with error feedback, in another basis; `types` by name of matrix."""
@@ -336,11 +338,34 @@ def methods(model: Model, library: Path | None, tokens: int, averages: Sequence[
         tell_planned("ours, planned, calibrated", chosen)
 
 
+def draw(records: Path, picture: Path) -> None:
+    """What `methods` printed, as a table and as a picture of the texts' mean over bits."""
+    found = [json.loads(line) for line in records.read_text().splitlines() if line[:1] == "{"]
+    series: dict[str, list[Point]] = {}
+    for record in found:
+        name, bits = record.pop("method"), record.pop("bits")
+        losses = [f"{loss:.4f}" for loss in record.values()]
+        print(f"| {name} | {bits:.2f} | {' | '.join(losses)} |")
+        mean = float(np.mean(list(record.values())))
+        point = Point(name, bits, Estimate(mean, mean, mean))
+        if name.startswith("llama.cpp "):
+            weighed = name.endswith("importance matrix")
+            series.setdefault(
+                "llama.cpp, importance matrix" if weighed else "llama.cpp", []
+            ).append(point)
+        elif "calibrated" in name:
+            theirs = "IQ4" in name or "llama.cpp" in name
+            series.setdefault("pocketlm, llama.cpp's types" if theirs else "pocketlm", []).append(
+                point
+            )
+    picture.write_text(by_bits(series, "Mean KL divergence, projections rounded, SmolLM2-135M"))
+
+
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--text", type=Path, action="append", required=True, metavar="FILE")
+    parser.add_argument("model", type=Path, help="or with --draw what --methods printed")
+    parser.add_argument("--text", type=Path, action="append", default=[], metavar="FILE")
     parser.add_argument("--windows", type=int, default=8, help="to measure on, of each text")
     parser.add_argument("--tokens", type=int, default=16384, help="to calibrate on")
     parser.add_argument("--bits", type=float, action="append", help="averages of ours to try")
@@ -348,7 +373,13 @@ def main() -> None:
     parser.add_argument("--llama", type=Path, metavar="FILE", help="llama.cpp's libggml-base")
     for name in ("types", "roles", "methods"):
         parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--draw", type=Path, metavar="SVG", help="a table, and a picture")
     options = parser.parse_args()
+    if options.draw:
+        draw(options.model, options.draw)
+        return
+    if not options.text:
+        parser.error("--text is needed")
     model = Model(options.model, options.text, options.windows, options.rotated)
     if options.types:
         types(model)

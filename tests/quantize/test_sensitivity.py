@@ -1,5 +1,6 @@
 """What errors are said to cost is what they cost."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from models import checkpoints
 from pocketlm import _native
+from pocketlm.errors import OutputError
 from pocketlm.formats.checkpoint import Checkpoint
 from pocketlm.formats.open import open_checkpoint
 from pocketlm.models import build
@@ -39,7 +41,7 @@ class Model:
         rows = self._stored[weight.name].reshape(-1, weight.columns)
         return rows[weight.start : weight.start + weight.rows].copy()
 
-    def measured(self, folder: Path, seen: Callable[[int, int], None]) -> Measured:
+    def measured(self, target: Path, seen: Callable[[int, int], None]) -> Measured:
         return Sensitivity(
             self.program,
             POOL,
@@ -48,7 +50,7 @@ class Model:
             layer=lambda index: self.layers[index],
             head=lambda: (self.norm, self.head),
             progress=seen,
-        ).measure(folder)
+        ).measure(target)
 
     def log_p(self, layers: list[Layer], head: Floats) -> np.ndarray:
         """Of all windows, in float64: [tokens, vocabulary]."""
@@ -77,7 +79,7 @@ def test_costs_are_divergences(model: Model, tmp_path: Path, monkeypatch) -> Non
     # As if inputs told nothing of each other, and rounding left a hundredth of the squares.
     monkeypatch.setattr(Sensitivity, "_left", lambda self, xx: np.diagonal(xx) / self._tokens)
     monkeypatch.setattr(Sensitivity, "_error", lambda self, rows, left: 0.01 * float(left.sum()))
-    costs = model.measured(tmp_path, lambda done, total: None).costs
+    costs = model.measured(tmp_path / "out", lambda done, total: None).costs
     assert list(tmp_path.iterdir()) == []
     reference = model.log_p(model.layers, model.head)
     rng = np.random.default_rng(4)
@@ -109,9 +111,16 @@ def noise(rng: np.random.Generator, matrix: Floats) -> Floats:
     return (size * rng.standard_normal(matrix.shape)).astype(np.float32)
 
 
+def test_no_room_for_what_waits(model: Model, tmp_path: Path, monkeypatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(OutputError, match=r"no space: .* bytes are needed, 1,000 are free"):
+        model.measured(tmp_path / "out", lambda done, total: None)
+
+
 def test_first_tokens_count_as_their_gradients_do(model: Model, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    costs = model.measured(tmp_path, lambda done, total: seen.append((done, total))).costs
+    costs = model.measured(tmp_path / "out", lambda done, total: seen.append((done, total))).costs
     layers = model.program.layers
     steps = 2 * layers + 1
     assert seen == [(done, steps) for done in range(1, steps + 1)]

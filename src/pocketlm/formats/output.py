@@ -8,9 +8,10 @@ import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,15 @@ def new_folder(path: Path, size: int = 0) -> Iterator[Path]:
             for left in (beside, before):
                 if left.exists():
                     shutil.rmtree(left)
+
+
+@contextlib.contextmanager
+def scratch_beside(path: Path, size: int) -> Iterator[BinaryIO]:
+    """A file without a name in the folder of `path`, gone when the block ends; as `new_file`."""
+    with writing(path):
+        _check_space(path, size)
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            yield cast(BinaryIO, file)
 
 
 @contextlib.contextmanager

@@ -158,7 +158,7 @@ def quantize_checkpoint(
     if calibration is not None:
         measured = Calibration(job.program, checkpoint.tokenizer(), calibration, tokens=tokens)
         job.turn()
-        measured.weigh(job.measure(measured.some(sensitivity.TOKENS), target.parent, progress))
+        measured.weigh(job.measure(measured.some(sensitivity.TOKENS), target, progress))
     planned(job.choices)
     return job.write(target, measured, progress)
 
@@ -207,7 +207,7 @@ class _Job:
     # What is to be written.
 
     def measure(self, windows: Sequence[Ids], folder: Path, progress: Progress) -> dict[str, Cost]:
-        """Plan by what errors cost on these windows of a text; `folder` has room for a while."""
+        """Plan by what errors cost on these windows of a text; what waits lies beside `target`."""
         program = self.program
         parts = list(decoder.layers(program))
         embedding = decoder.embedding(program)
@@ -219,7 +219,7 @@ class _Job:
             layer=lambda index: self._load(index, parts[index]),
             head=self._turned_head,
             progress=lambda done, total: progress("measuring", done, total),
-        ).measure(folder)
+        ).measure(target)
         nats = {name: cost.nats for name, cost in costs.items()}
         if self._tied:
             nats["embedding"] += nats.pop("head")

@@ -12,7 +12,6 @@ It knows layers and arrays, and no file. The residual stream before each layer w
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlm import _native
+from pocketlm.formats.output import scratch_beside
 from pocketlm.models.program import Program
 from pocketlm.quantize import decoder, gradients
 from pocketlm.quantize.decoder import INPUTS, Floats, Layer
@@ -109,18 +109,19 @@ class Sensitivity:
         self._progress = progress
         self._tokens = sum(len(ids) for ids in windows)
 
-    def measure(self, folder: Path) -> Measured:
+    def measure(self, target: Path) -> Measured:
         """Let the text through the model, and gradients back.
 
-        `folder` has room for the streams that wait, 4 bytes a token, layer and hidden number.
+        Streams wait beside `target`, 4 bytes a token, layer and hidden number. Raises OutputError
+        where there is no room.
         """
         layers = self._program.layers
         steps = 2 * layers + 1
         costs: dict[str, Cost] = {}
         scales: list[Floats] = []
-        with tempfile.TemporaryFile(dir=folder) as waiting:
-            streams = [self._embedding(ids) for ids in self._windows]
-            size = sum(x.nbytes for x in streams)
+        streams = [self._embedding(ids) for ids in self._windows]
+        size = sum(x.nbytes for x in streams)
+        with scratch_beside(target, layers * size) as waiting:
             for index in range(layers):
                 layer = self._layer(index)
                 for i, x in enumerate(streams):
