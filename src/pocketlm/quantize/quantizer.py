@@ -206,7 +206,7 @@ class _Job:
 
     # What is to be written.
 
-    def measure(self, windows: Sequence[Ids], folder: Path, progress: Progress) -> dict[str, Cost]:
+    def measure(self, windows: Sequence[Ids], target: Path, progress: Progress) -> dict[str, Cost]:
         """Plan by what errors cost on these windows of a text; what waits lies beside `target`."""
         program = self.program
         parts = list(decoder.layers(program))
