@@ -215,7 +215,7 @@ class _Job:
             program,
             self.pool,
             windows,
-            embedding=lambda ids: self._turned_embedding(self._read(embedding))[ids],
+            embedding=lambda ids: self._turned_embedding(self._read(embedding)[ids]),
             layer=lambda index: self._load(index, parts[index]),
             head=self._turned_head,
             progress=lambda done, total: progress("measuring", done, total),
