@@ -3,9 +3,10 @@
 A matrix's error E costs the mean of |g|² |E x|² / 2 nats a token, with x what the matrix multiplies
 and g the gradient of what it gives (`gradients`). Which x matter is a question of their tokens: a
 text's first one is attended to by all others, and its value alone may be most of what counts. So
-it is weighed by itself; among tokens of a kind, x and g are taken to be independent of each other
-(Kronecker factors; Martens and Grosse, arXiv 1503.05671). How large errors are is tried on some
-rows, in P4; error feedback leaves, of each input, what later ones do not tell (`feedback`).
+it is weighed by itself; among tokens of a kind, x and g are taken to be independent of each other,
+and tokens of one another (Kronecker factors; Martens and Grosse, arXiv 1503.05671). How large
+errors are is tried on some rows, in P4; error feedback leaves, of each input, what later ones do
+not tell (`feedback`).
 
 It knows layers and arrays, and no file. The residual stream before each layer waits on the disk.
 """
