@@ -82,6 +82,15 @@ class Stream:
             notices=list(self._notices),
         )
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next piece, or the end, is there, and takes no step of the engine's."""
+        return self._ended or self._request.ready
+
+    def begin(self) -> None:
+        """Take part in the engine's steps; reading the first piece does so, too."""
+        self._request.begin()
+
     def complete(self) -> Generation:
         """Read to the end."""
         for _ in self:

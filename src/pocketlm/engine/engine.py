@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ids
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -27,6 +28,9 @@ from pocketlm.engine.sampling import Sampler, SamplingParameters
 from pocketlm.engine.sequence import Sequence
 from pocketlm.engine.speculation import MOST, Speculation
 from pocketlm.errors import ContextError, Error, ParameterError
+
+if TYPE_CHECKING:
+    from pocketlm.engine.constraint import Matcher
 
 #: Most tokens of one step: a long prompt is processed in chunks of this size.
 CHUNK = 256
@@ -101,10 +105,11 @@ class Engine:
         prompt: Ids[int],
         parameters: SamplingParameters | None = None,
         stop_ids: frozenset[int] = frozenset(),
+        matcher: Matcher | None = None,
     ) -> Request:
         """Continue the token ids of `prompt` until one of `stop_ids`, max_tokens or a full context.
 
-        Nothing runs before the first event is asked for. Raises ParameterError for ids outside the
+        With a `matcher`, only what it allows, until it is finished. Nothing runs before the first event is asked for. Raises ParameterError for ids outside the
         vocabulary and ContextError for a prompt that leaves no room for an answer.
         """
         parameters = parameters or SamplingParameters()
@@ -117,7 +122,7 @@ class Engine:
         room = self.context - len(prompt)
         limit = len(prompt) + min(room, parameters.max_tokens or room)
         sampler = Sampler(parameters, prompt, self._banned, self._vocab_size)
-        return Request(self, prompt, parameters, stop_ids, sampler, limit)
+        return Request(self, prompt, parameters, stop_ids, sampler, limit, matcher)
 
     def logits(self, tokens: Ids[int], chunk: int | None = None) -> npt.NDArray[np.float32]:
         """Logits after each token: float32 [len(tokens), vocabulary].
@@ -160,6 +165,12 @@ class Engine:
         except BaseException:
             self._take_back()
             raise
+
+    def advance(self) -> None:
+        """Make one step, for a caller that reads what is there in between (see `Request.ready`)."""
+        with self._alone() as mine:
+            assert mine
+            self.step()
 
     def close(self) -> None:
         """End all requests, give the cache back, and wait until what goes to disk is there."""
@@ -225,7 +236,7 @@ class Engine:
         if self.speculation is None or any(len(request.pending) > 1 for request in requests):
             return [[] for _ in requests]
         rope = self.runtime.program.rope
-        proposals = [r.drafter.propose(min(MOST, r.draft_room(rope))) for r in requests]
+        proposals = [request.propose(MOST, rope) for request in requests]
         return self.speculation.drafts(proposals)
 
     def _run(self, parts: Ids[Part]) -> npt.NDArray[np.float32]:
