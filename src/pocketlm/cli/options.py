@@ -1,11 +1,13 @@
 """Options and arguments that several commands share, and what they become."""
 
 import os
-from collections.abc import Mapping
+import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from pocketlm.errors import ParameterError
 
 
 def models(incomplete: str) -> list[str]:
@@ -85,9 +87,6 @@ Quantize = Annotated[
     typer.Option("--quantize", help="Quantise 16- and 32-bit weights while they are loaded."),
 ]
 
-#: How answers are sampled as long as no temperature is said: near the likeliest words, as small
-#: models want it, and against repeating themselves.
-SAMPLING: Mapping[str, object] = {"temperature": 0.3, "top_p": 0.9, "frequency_penalty": 0.2}
 Temperature = Annotated[
     float | None,
     typer.Option(
@@ -119,7 +118,22 @@ Stop = Annotated[
 ]
 
 
-def sampling(**said: object) -> dict[str, object]:
-    """What was said, for `engine.sampling`; and SAMPLING, unless a temperature was said."""
+def sampling(**said: object) -> dict[str, Any]:
+    """What was said, for `engine.sampling`; and CHAT_SAMPLING, unless a temperature was said."""
+    from pocketlm.engine.sampling import CHAT_SAMPLING
+
     said = {name: value for name, value in said.items() if value not in (None, [])}
-    return said if "temperature" in said else {**SAMPLING, **said}
+    return said if "temperature" in said else {**CHAT_SAMPLING, **said}
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE | re.ASCII)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
+
+
+def bytes_of(text: str) -> int:
+    """A size as people write it ("1.8GiB", "900MB", "1.8e9" is not) in bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ParameterError(f"size is {text!r}; write it as 1.8GiB, 1800MB or 1800000000")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])

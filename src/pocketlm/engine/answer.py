@@ -83,6 +83,11 @@ class Stream:
         )
 
     @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to read."""
+        return self._ended
+
+    @property
     def ready(self) -> bool:
         """Whether the next piece, or the end, is there, and takes no step of the engine's."""
         return self._ended or self._request.ready

@@ -32,7 +32,7 @@ KEPT = 64
 
 #: JSON is written on one line, as most of what models have read of it that is: `{"a": 1, "b": 2}`.
 #: Blanks that are free would let a model write nothing else.
-_JSON: Mapping[str, Any] = {
+_JSON: Any = {
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
@@ -219,7 +219,9 @@ def _grammar_of(schema: Mapping[str, Any]) -> str:
 
     try:
         text = json.dumps(schema, ensure_ascii=False)
-        return llguidance.LLMatcher.grammar_from_json_schema(_sound(text, "schema"), None, _JSON)
+        return llguidance.LLMatcher.grammar_from_json_schema(
+            _sound(text, "schema"), overrides=_JSON
+        )
     except ValueError as error:
         raise ParameterError(f"schema: {_line(error)}") from None
 

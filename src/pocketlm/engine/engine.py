@@ -109,8 +109,9 @@ class Engine:
     ) -> Request:
         """Continue the token ids of `prompt` until one of `stop_ids`, max_tokens or a full context.
 
-        With a `matcher`, only what it allows, until it is finished. Nothing runs before the first event is asked for. Raises ParameterError for ids outside the
-        vocabulary and ContextError for a prompt that leaves no room for an answer.
+        With a `matcher`, only what it allows, until it is finished. Nothing runs before the first
+        event is asked for. Raises ParameterError for ids outside the vocabulary and ContextError
+        for a prompt that leaves no room for an answer.
         """
         parameters = parameters or SamplingParameters()
         self._check(prompt)

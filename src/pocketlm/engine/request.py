@@ -45,7 +45,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class Finish:
-    """The end, and why: "stop" (a stop token, or a constraint met), "length" (max_tokens, or the context is full)."""
+    """The end, and why: "stop" or "length".
+
+    "stop" is a stop token, or a text that its constraint lets be no longer; "length" is max_tokens,
+    or a full context.
+    """
 
     reason: str
 

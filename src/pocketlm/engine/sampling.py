@@ -24,6 +24,11 @@ Ints = npt.NDArray[np.intp]
 GREEDY = 1e-6
 
 
+#: How talk is sampled as long as no temperature is said: near the likeliest words, as small models
+#: want it, and against repeating themselves.
+CHAT_SAMPLING: Mapping[str, Any] = {"temperature": 0.3, "top_p": 0.9, "frequency_penalty": 0.2}
+
+
 @dataclass(frozen=True)
 class SamplingParameters:
     """How one request chooses its tokens. Raises ParameterError for a value outside its range.

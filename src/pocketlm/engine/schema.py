@@ -13,7 +13,7 @@ from typing import Any
 
 from pocketlm.errors import ParameterError
 
-#: Most bytes of a schema as JSON, its deepest nesting, and its most subschemas. llguidance goes down
+#: Most bytes of a schema as JSON, its deepest nesting, and its most subschemas. llguidance follows
 #: a chain of references on the stack, which some 2,000 of them fill.
 MOST_BYTES = 1 << 16
 MOST_DEPTH = 64
@@ -22,15 +22,17 @@ MOST_SUBSCHEMAS = 1000
 _ONE = ("items", "additionalProperties")
 _MANY = ("anyOf", "oneOf", "allOf", "prefixItems")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
-_ENFORCED = frozenset(
-    "type enum const $ref required minItems maxItems minProperties maxProperties minLength"
-    " maxLength pattern format minimum maximum exclusiveMinimum exclusiveMaximum multipleOf".split()
-) | {*_ONE, *_MANY, *_NAMED}
+_ENFORCED = {
+    *("type", "enum", "const", "$ref", "required"),
+    *("minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("pattern", "format", *_ONE, *_MANY, *_NAMED),
+}
 #: They say something about a value and demand nothing of it.
-_ANNOTATIONS = frozenset(
-    "$schema $comment title description default examples deprecated readOnly writeOnly"
-    " contentMediaType contentEncoding discriminator".split()
-)
+_ANNOTATIONS = {
+    *("$schema", "$comment", "title", "description", "default", "examples", "deprecated"),
+    *("readOnly", "writeOnly", "contentMediaType", "contentEncoding", "discriminator"),
+}
 _COMBINING = ("allOf", "anyOf", "oneOf", "$ref")
 
 
@@ -122,7 +124,7 @@ class _Copy:
         copy: dict[str, Any] = {}
         self.objects.append(copy)
         for keyword, value in schema.items():
-            if keyword in _ANNOTATIONS or keyword == "uniqueItems" and value is False:
+            if keyword in _ANNOTATIONS or (keyword == "uniqueItems" and value is False):
                 continue
             reason = _refusal(keyword, value, schema)
             if reason is None:
