@@ -43,15 +43,31 @@ _JSON: Any = {
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a text must match: `grammar` as llguidance takes it, `kind` for messages."""
+    """What a text must match: `source` is a schema as JSON, a regex, or a grammar in Lark.
+
+    `kind` ("schema", "regex", or what a grammar is for) also begins messages.
+    """
 
     kind: str
-    grammar: str
+    source: str
+
+    @property
+    def grammar(self) -> str:
+        """As llguidance takes it."""
+        import llguidance
+
+        match self.kind:
+            case "schema":
+                return llguidance.LLMatcher.grammar_from_json_schema(self.source, overrides=_JSON)
+            case "regex":
+                return llguidance.LLMatcher.grammar_from_regex(self.source)
+        return llguidance.LLMatcher.grammar_from_lark(self.source)
 
 
 def from_schema(schema: object) -> Constraint:
     """JSON that a schema allows (see `schema.checked`). Raises ParameterError."""
-    return Constraint("schema", _grammar_of(json_schema.checked(schema)))
+    text = json.dumps(json_schema.checked(schema), ensure_ascii=False)
+    return Constraint("schema", _sound(text, "schema"))
 
 
 def from_regex(pattern: object) -> Constraint:
@@ -59,18 +75,15 @@ def from_regex(pattern: object) -> Constraint:
 
     The syntax is Rust's, which has no look-around and no back-references. Raises ParameterError.
     """
-    import llguidance
-
     if not isinstance(pattern, str) or not pattern:
         raise ParameterError("regex must be a string that is not empty")
     if len(pattern) > MOST_REGEX:
         raise ParameterError(f"regex has {len(pattern):,} characters; {MOST_REGEX:,} may be")
-    return Constraint("regex", llguidance.LLMatcher.grammar_from_regex(_sound(pattern, "regex")))
+    return Constraint("regex", _sound(pattern, "regex"))
 
 
 def from_grammar(text: object) -> Constraint:
     """Text of a context-free grammar, in llguidance's Lark or in GBNF. Raises ParameterError."""
-    import llguidance
     from llguidance.gbnf_to_lark import any_to_lark
 
     if not isinstance(text, str) or not text.strip():
@@ -87,7 +100,12 @@ def from_grammar(text: object) -> Constraint:
     except Exception as error:  # the converter raises bare ones, too
         raise ParameterError(f"grammar is not sound: {_line(error)}") from None
     _check_rules(lark)
-    return Constraint("grammar", llguidance.LLMatcher.grammar_from_lark(lark))
+    return Constraint("grammar", lark)
+
+
+def json_rule(schema: Mapping[str, Any]) -> str:
+    """The right side of a grammar's rule for JSON of a checked schema."""
+    return f"%json {_sound(json.dumps({**schema, 'x-guidance': _JSON}), 'schema')}"
 
 
 def from_options(
@@ -212,18 +230,6 @@ class _Vocabulary:
         if not isinstance(text, str):
             raise TypeError("text is wanted")
         return self._encode(text)
-
-
-def _grammar_of(schema: Mapping[str, Any]) -> str:
-    import llguidance
-
-    try:
-        text = json.dumps(schema, ensure_ascii=False)
-        return llguidance.LLMatcher.grammar_from_json_schema(
-            _sound(text, "schema"), overrides=_JSON
-        )
-    except ValueError as error:
-        raise ParameterError(f"schema: {_line(error)}") from None
 
 
 def _sound(text: str, name: str) -> str:

@@ -131,14 +131,27 @@ class Engine:
         All positions use the LongRoPE factors of the whole length. `chunk` tokens are processed at
         a time (None: all at once). No cached prefix is used.
         """
+        size = max(len(tokens), 1) if chunk is None else chunk
+        if not isinstance(size, int) or size < 1:
+            raise ParameterError(f"chunk is {chunk!r}; it must be a whole number of at least 1")
+        return self._read(tokens, size, self.runtime.run)
+
+    def hidden(self, tokens: Ids[int]) -> npt.NDArray[np.float32]:
+        """What the output head reads after each token: float32 [len(tokens), hidden size]."""
+        return self._read(tokens, CHUNK, self.runtime.run_hidden)
+
+    def _read(
+        self,
+        tokens: Ids[int],
+        size: int,
+        run: Callable[[Ids[int], Ids[Segment], Ids[int]], npt.NDArray[np.float32]],
+    ) -> npt.NDArray[np.float32]:
+        """What `run` gives for each token, `size` of them at a time."""
         self._check(tokens)
         if len(tokens) > self.context:
             raise ContextError(
                 f"there are {len(tokens):,} tokens; the context window has {self.context:,}"
             )
-        size = len(tokens) if chunk is None else chunk
-        if not isinstance(size, int) or size < 1:
-            raise ParameterError(f"chunk is {chunk!r}; it must be a whole number of at least 1")
         rope_set = self.runtime.program.rope.set_for(len(tokens))
         rows = []
         sequence = Sequence(self.blocks)
@@ -149,7 +162,7 @@ class Engine:
                     sequence.extend(part)
                     table = np.array(sequence.table, dtype=np.int32)
                     segment = (len(part), start, rope_set, table)
-                    rows.append(self.runtime.run(part, [segment], range(len(part))))
+                    rows.append(run(part, [segment], range(len(part))))
                     sequence.commit()
         finally:
             with self._alone():

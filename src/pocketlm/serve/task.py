@@ -1,22 +1,23 @@
 """What a client wants, whatever dialect it speaks, and how that becomes answers.
 
-Every dialect reads its requests into a `Task` and writes its responses from `Answers`.
+Every dialect reads its requests into a `Task` and writes its responses from a `Work`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pocketlm.api import Model
 from pocketlm.chat.prompt import Message
-from pocketlm.engine.answer import Stream
+from pocketlm.chat.tools import Call, CallReader, Toolbox, is_native, plain
+from pocketlm.engine.answer import Generation, Stream
 from pocketlm.engine.constraint import Constraint
-from pocketlm.engine.sampling import SamplingParameters
+from pocketlm.engine.request import Progress
+from pocketlm.engine.sampling import CHAT_SAMPLING, SamplingParameters, Token
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.pool import Loaded, Pool
 from pocketlm.serve.worker import Answers
@@ -26,7 +27,8 @@ from pocketlm.serve.worker import Answers
 class Task:
     """A prompt (messages of a chat, or text, or token ids), and how to answer it.
 
-    `keep` is for how many seconds the model stays loaded after; None leaves that to the server.
+    `sampling` is what was said of it. `keep` is for how many seconds the model stays loaded after;
+    None leaves that to the server.
     """
 
     model: str | None
@@ -34,20 +36,73 @@ class Task:
     chat: bool
     sampling: Mapping[str, Any]
     constraint: Constraint | None = None
+    tools: Toolbox | None = None
     choices: int = 1
     keep: float | None = None
 
 
 @dataclass(frozen=True)
-class Started:
-    """Answers that are being written, and by whom."""
+class Bit:
+    """What has come of one of the answers: text that must be shown (it may be empty), or calls."""
 
-    loaded: Loaded
-    answers: Answers
+    choice: int
+    text: str = ""
+    calls: Sequence[Call] = ()
+    token: Token | None = None
+    progress: Progress | None = None
+
+
+@dataclass
+class Outcome:
+    """An answer that is over."""
+
+    text: str
+    calls: list[Call]
+    generation: Generation
+
+    @property
+    def finish_reason(self) -> str:
+        """ "stop", "length" or "tool_calls"."""
+        reason = self.generation.finish_reason or "length"
+        return "tool_calls" if self.calls and reason == "stop" else reason
+
+
+class Work:
+    """Answers that are being written. An asynchronous iterator of bits; then see `outcomes`."""
+
+    def __init__(self, loaded: Loaded, answers: Answers, *, calls: bool) -> None:
+        """With `calls`, text is looked through for calls."""
+        self.loaded = loaded
+        self.outcomes = [Outcome("", [], each) for each in answers.generations]
+        self._answers = answers
+        self._readers = [CallReader() if calls else None for _ in self.outcomes]
+
+    async def __aiter__(self) -> AsyncIterator[Bit]:
+        """What comes, until all answers are over. Raises what made one fail."""
+        async for index, piece in self._answers:
+            reader = self._readers[index]
+            text, calls = reader.push(piece.text) if reader else (piece.text, [])
+            yield self._note(Bit(index, text, calls, piece.token, piece.progress))
+        for index, reader in enumerate(self._readers):
+            if reader and (text := reader.finish()):
+                yield self._note(Bit(index, text))
+        for outcome, generation in zip(self.outcomes, self._answers.generations, strict=True):
+            outcome.generation = generation
+
+    async def complete(self) -> list[Outcome]:
+        """Read to the end."""
+        async for _ in self:
+            pass
+        return self.outcomes
+
+    def _note(self, bit: Bit) -> Bit:
+        self.outcomes[bit.choice].text += bit.text
+        self.outcomes[bit.choice].calls += bit.calls
+        return bit
 
 
 @asynccontextmanager
-async def started(pool: Pool, task: Task, timeout: float) -> AsyncIterator[Started]:
+async def started(pool: Pool, task: Task, timeout: float) -> AsyncIterator[Work]:
     """Have a task answered; leaving the block ends what is not done by then.
 
     Raises ApiError, or a pocketlm.Error that the request caused, at the start and while the answers
@@ -58,7 +113,7 @@ async def started(pool: Pool, task: Task, timeout: float) -> AsyncIterator[Start
             streams = await asyncio.to_thread(_streams, loaded.model, task)
             answers = loaded.worker.submit(streams)
             try:
-                yield Started(loaded, answers)
+                yield Work(loaded, answers, calls=task.tools is not None)
             finally:
                 answers.cancel()
     except TimeoutError:
@@ -67,13 +122,33 @@ async def started(pool: Pool, task: Task, timeout: float) -> AsyncIterator[Start
 
 def _streams(model: Model, task: Task) -> list[Stream]:
     """The task's answers, not yet begun."""
-    make_ids = model.prompt_tokens if task.chat else model.text_tokens
-    ids = make_ids(task.prompt)  # type: ignore[arg-type]
-    parameters = SamplingParameters.of(task.sampling)
+    constraint = task.constraint
+    if task.tools is not None:
+        constraint = task.tools.constraint(constraint)
+    said = dict(task.sampling)
+    if "temperature" not in said:
+        said = {**CHAT_SAMPLING, **said}
+        if constraint is not None and "frequency_penalty" not in task.sampling:
+            del said["frequency_penalty"]  # quotes and braces are to be repeated
+    parameters = SamplingParameters.of(said)
+    ids = _ids(model, task)
     streams = []
     for choice in range(task.choices):
         each = parameters
         if choice and parameters.seed is not None:
-            each = dataclasses.replace(parameters, seed=parameters.seed + choice)
-        streams.append(model.answer(ids, each, task.constraint, chat=task.chat))
+            each = replace(parameters, seed=parameters.seed + choice)
+        streams.append(model.answer(ids, each, constraint, chat=task.chat))
     return streams
+
+
+def _ids(model: Model, task: Task) -> list[int]:
+    if not task.chat:
+        return model.text_tokens(task.prompt)  # type: ignore[arg-type]
+    messages: Sequence[Message] = task.prompt  # type: ignore[assignment]
+    native = is_native(model.template.source)
+    if not native:
+        messages = plain(messages)
+    if task.tools is None:
+        return model.prompt_tokens(messages)
+    told, described = task.tools.told(messages, native=native)
+    return model.prompt_tokens(told, described)

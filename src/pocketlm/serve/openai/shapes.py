@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from starlette.requests import Request
 
-from pocketlm.engine.answer import Generation
 from pocketlm.engine.constraint import Constraint, from_grammar, from_regex, from_schema
 from pocketlm.engine.sampling import Token
 from pocketlm.errors import ParameterError
 from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body
+from pocketlm.serve.task import Outcome
 
 _TYPES = {
     401: "authentication_error",
@@ -78,7 +79,7 @@ class Sampling(Body):
             said["max_tokens"] = max_tokens
         if logprobs is not None:
             said["logprobs"] = logprobs
-        return said if "temperature" in said else {**CHAT_SAMPLING, **said}
+        return said
 
 
 def _id(key: str) -> int:
@@ -89,15 +90,23 @@ def _id(key: str) -> int:
     return int(key)
 
 
-def usage(generations: Sequence[Generation]) -> dict[str, object]:
+def checked_choices(request: Request, choices: int | None) -> None:
+    """Raise ApiError for more choices than the server gives."""
+    most: int = request.app.state.settings.choices
+    if (choices or 1) > most:
+        raise ApiError(400, f"n is {choices}; it may be at most {most}", param="n")
+
+
+def usage(outcomes: Sequence[Outcome]) -> dict[str, object]:
     """Tokens that were read and written."""
-    prompt = generations[0].prompt_tokens
-    completion = sum(generation.completion_tokens for generation in generations)
+    first = outcomes[0].generation
+    prompt = first.prompt_tokens
+    completion = sum(outcome.generation.completion_tokens for outcome in outcomes)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": generations[0].cached_tokens},
+        "prompt_tokens_details": {"cached_tokens": first.cached_tokens},
     }
 
 
@@ -105,17 +114,26 @@ def logprob(tokenizer: Tokenizer, token: Token) -> dict[str, object]:
     """A token with its log-probability and the likeliest others."""
     assert token.logprob is not None
     return {
-        **_spelled(tokenizer, token.id, token.logprob),
-        "top_logprobs": [_spelled(tokenizer, id, value) for id, value in token.top],
+        **_entry(tokenizer, token.id, token.logprob),
+        "top_logprobs": [_entry(tokenizer, id, value) for id, value in token.top],
     }
 
 
-def _spelled(tokenizer: Tokenizer, id: int, logprob: float) -> dict[str, object]:
+def _entry(tokenizer: Tokenizer, id: int, logprob: float) -> dict[str, object]:
     data = tokenizer.token_bytes(id) if id < tokenizer.vocab_size else b""
-    text = data.decode("utf-8", "replace")
-    if not data and id < tokenizer.vocab_size:
-        text = tokenizer.spelling(id)
-    return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(data)}
+    return {
+        "token": spelled(tokenizer, id),
+        "logprob": max(logprob, -9999.0),
+        "bytes": list(data),
+    }
+
+
+def spelled(tokenizer: Tokenizer, id: int) -> str:
+    """A token as text: half a character is U+FFFD, a control token its name."""
+    if id >= tokenizer.vocab_size:
+        return ""
+    data = tokenizer.token_bytes(id)
+    return data.decode("utf-8", "replace") if data else tokenizer.spelling(id)
 
 
 class JsonSchema(Body):
