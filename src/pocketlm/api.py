@@ -265,14 +265,15 @@ class Model:
         """Logits after each token, float32 [len(tokens), vocabulary]; `chunk` tokens at a time."""
         return self.engine.logits(tokens, chunk)
 
-    def embed(self, text: str) -> npt.NDArray[np.float32]:
-        """A text as a vector of length 1: float32 [hidden size].
+    def embed(self, text: str | Sequence[int]) -> npt.NDArray[np.float32]:
+        """A text, or token ids, as a vector of length 1: float32 [hidden size].
 
         It is the mean of what the model's output head reads after each token. A model that was
         trained for text, not for embeddings, gives coarse ones.
         """
         mean = self.engine.hidden(self.text_tokens(text)).mean(axis=0, dtype=np.float64)
-        return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+        length = max(float(np.linalg.norm(mean)), 1e-12)
+        return np.asarray(mean / length, dtype=np.float32)
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
         """Token ids of a text, without BOS; with `special`, control tokens' spellings count."""

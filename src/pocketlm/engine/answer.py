@@ -48,6 +48,8 @@ class Generation:
     #: Tokens of the prompt that the cache already held.
     cached_tokens: int
     timings: Timings
+    #: The stop string that ended the text.
+    stopped_by: str | None
     #: For each token, where `logprobs` was asked for.
     logprobs: list[Token] | None
     notices: list[str]
@@ -78,6 +80,7 @@ class Stream:
             completion_tokens=len(self._tokens),
             cached_tokens=request.cached_tokens,
             timings=request.timings,
+            stopped_by=self._text.stopped_by,
             logprobs=None if request.parameters.logprobs is None else list(self._tokens),
             notices=list(self._notices),
         )

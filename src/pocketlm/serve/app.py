@@ -18,10 +18,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pocketlm.errors import Error
-from pocketlm.serve import openai
+from pocketlm.serve import about, anthropic, ollama, openai
 from pocketlm.serve.errors import ApiError, as_api_error
 from pocketlm.serve.guard import Guard
 from pocketlm.serve.http import Json, headers_of
+from pocketlm.serve.metrics import Counted, Metrics
 from pocketlm.serve.pool import Pool
 from pocketlm.serve.settings import Settings
 
@@ -44,8 +45,12 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
         await app.state.pool.close()
 
     app = Starlette(
-        routes=openai.routes,
-        middleware=[Middleware(Guard, settings=settings), Middleware(_Refusals)],
+        routes=[*about.routes, *openai.routes, *anthropic.routes, *ollama.routes],
+        middleware=[
+            Middleware(Guard, settings=settings),
+            Middleware(_Refusals),
+            Middleware(Counted),
+        ],
         exception_handlers={
             ApiError: _error,
             Error: _error,
@@ -56,6 +61,7 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
         lifespan=life,
     )
     app.state.settings = settings
+    app.state.metrics = Metrics()
     return app
 
 
@@ -84,7 +90,12 @@ async def _warm(pool: Pool, settings: Settings) -> None:
 
 
 def _response(path: str, error: ApiError) -> Response:
-    return Json(openai.error(error), error.status, headers=dict(headers_of(error)))
+    dialect = openai.error
+    if path.startswith("/v1/messages"):
+        dialect = anthropic.error
+    elif path.startswith("/api/"):
+        dialect = ollama.error
+    return Json(dialect(error), error.status, headers=dict(headers_of(error)))
 
 
 async def _error(request: Request, error: Exception) -> Response:

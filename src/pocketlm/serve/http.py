@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from pocketlm.serve.errors import ApiError, as_api_error
@@ -31,6 +32,19 @@ class Body(BaseModel):
 
 
 _Body = TypeVar("_Body", bound=Body)
+_Endpoint = Callable[[Request], Awaitable[Response]]
+_BODIES: dict[object, type[Body]] = {}
+
+
+def post(path: str, endpoint: _Endpoint, kind: type[Body]) -> Route:
+    """A route that takes a body of that kind, which the API's description tells of."""
+    _BODIES[endpoint] = kind
+    return Route(path, endpoint, methods=["POST"])
+
+
+def body_of(endpoint: object) -> type[Body] | None:
+    """What kind of body an endpoint takes."""
+    return _BODIES.get(endpoint)
 
 
 async def read(request: Request, kind: type[_Body]) -> _Body:

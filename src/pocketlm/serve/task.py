@@ -11,6 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from starlette.datastructures import State
+
 from pocketlm.api import Model
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, CallReader, Toolbox, is_native, plain
@@ -19,7 +23,7 @@ from pocketlm.engine.constraint import Constraint
 from pocketlm.engine.request import Progress
 from pocketlm.engine.sampling import CHAT_SAMPLING, SamplingParameters, Token
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.pool import Loaded, Pool
+from pocketlm.serve.pool import Loaded
 from pocketlm.serve.worker import Answers
 
 
@@ -102,22 +106,21 @@ class Work:
 
 
 @asynccontextmanager
-async def started(pool: Pool, task: Task, timeout: float) -> AsyncIterator[Work]:
+async def started(state: State, task: Task) -> AsyncIterator[Work]:
     """Have a task answered; leaving the block ends what is not done by then.
 
     Raises ApiError, or a pocketlm.Error that the request caused, at the start and while the answers
     are read.
     """
-    try:
-        async with asyncio.timeout(timeout), pool.lend(task.model, task.keep) as loaded:
-            streams = await asyncio.to_thread(_streams, loaded.model, task)
-            answers = loaded.worker.submit(streams)
-            try:
-                yield Work(loaded, answers, calls=task.tools is not None)
-            finally:
-                answers.cancel()
-    except TimeoutError:
-        raise ApiError(504, f"there was no answer in {timeout:g} seconds", code="timeout") from None
+    async with _lent(state, task.model, task.keep) as loaded:
+        streams = await asyncio.to_thread(_streams, loaded.model, task)
+        answers = loaded.worker.submit(streams)
+        work = Work(loaded, answers, calls=task.tools is not None)
+        try:
+            yield work
+        finally:
+            answers.cancel()
+            state.metrics.answered(loaded.name, answers.generations)
 
 
 def _streams(model: Model, task: Task) -> list[Stream]:
@@ -131,7 +134,7 @@ def _streams(model: Model, task: Task) -> list[Stream]:
         if constraint is not None and "frequency_penalty" not in task.sampling:
             del said["frequency_penalty"]  # quotes and braces are to be repeated
     parameters = SamplingParameters.of(said)
-    ids = _ids(model, task)
+    ids = prompt_ids(model, task)
     streams = []
     for choice in range(task.choices):
         each = parameters
@@ -141,7 +144,37 @@ def _streams(model: Model, task: Task) -> list[Stream]:
     return streams
 
 
-def _ids(model: Model, task: Task) -> list[int]:
+async def embedded(
+    state: State, model: str | None, texts: Sequence[str | Sequence[int]]
+) -> tuple[str, list[npt.NDArray[np.float32]], int]:
+    """The model's name, a vector for each text (see `Model.embed`), and how many tokens there were.
+
+    Texts are read one after another, in between the steps of answers.
+    """
+    vectors, tokens = [], 0
+    async with _lent(state, model) as loaded:
+        for text in texts:
+            ids = await asyncio.to_thread(loaded.model.text_tokens, text)
+            tokens += len(ids)
+            vectors.append(await asyncio.to_thread(loaded.model.embed, ids))
+        return loaded.name, vectors, tokens
+
+
+@asynccontextmanager
+async def _lent(
+    state: State, model: str | None, keep: float | None = None
+) -> AsyncIterator[Loaded]:
+    """A model, for no longer than a request may take."""
+    timeout: float = state.settings.timeout
+    try:
+        async with asyncio.timeout(timeout), state.pool.lend(model, keep) as loaded:
+            yield loaded
+    except TimeoutError:
+        raise ApiError(504, f"there was no answer in {timeout:g} seconds", code="timeout") from None
+
+
+def prompt_ids(model: Model, task: Task) -> list[int]:
+    """The token ids of a task's prompt."""
     if not task.chat:
         return model.text_tokens(task.prompt)  # type: ignore[arg-type]
     messages: Sequence[Message] = task.prompt  # type: ignore[assignment]

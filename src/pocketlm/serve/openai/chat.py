@@ -11,13 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.engine.sampling import Token
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.http import Body, Json, Lines, event, read, while_connected
+from pocketlm.serve.http import Body, Json, Lines, event, post, read, while_connected
 from pocketlm.serve.openai.shapes import (
     ResponseFormat,
     Sampling,
@@ -132,7 +131,7 @@ def _message(given: ChatMessage) -> Message:
                 "type": "function",
                 "function": {
                     "name": call.function.name,
-                    "arguments": _parsed(call.function.arguments),
+                    "arguments": parsed(call.function.arguments),
                 },
             }
             for call in given.tool_calls
@@ -157,7 +156,7 @@ def text_of(content: str | Sequence[Part] | None) -> str:
     return "".join(part.text or "" for part in content)
 
 
-def _parsed(arguments: str) -> object:
+def parsed(arguments: str) -> object:
     """Arguments as an object, which templates write their own way; as they are if they are none."""
     try:
         return json.loads(arguments)
@@ -174,9 +173,7 @@ def _toolbox(body: ChatRequest) -> Toolbox | None:
     tools = []
     for tool in body.tools:
         if tool.type != "function" or tool.function is None:
-            raise ApiError(
-                400, f"tools has the type {tool.type[:40]!r}, not function", param="tools"
-            )
+            raise ApiError(400, f"tools has the type {tool.type[:40]!r}", param="tools")
         tools.append(tool_of(tool.function))
     only = None
     if isinstance(choice, NamedChoice):
@@ -207,18 +204,13 @@ async def create(request: Request) -> Response:
 
 
 async def _whole(request: Request, task: Task) -> Response:
-    state = request.app.state
-    async with started(state.pool, task, state.settings.timeout) as work:
+    async with started(request.app.state, task) as work:
         outcomes = await work.complete()
         choices = []
         for index, outcome in enumerate(outcomes):
-            message: dict[str, Any] = {
-                "role": "assistant",
-                "content": outcome.text,
-                "refusal": None,
-            }
+            message: dict[str, Any] = {"role": "assistant", "refusal": None}
+            message["content"] = outcome.text or (None if outcome.calls else "")
             if outcome.calls:
-                message["content"] = outcome.text or None
                 message["tool_calls"] = [_call(call) for call in outcome.calls]
             logprobs = None
             if outcome.generation.logprobs is not None:
@@ -236,8 +228,7 @@ async def _whole(request: Request, task: Task) -> Response:
 
 
 async def _stream(request: Request, body: ChatRequest, task: Task) -> AsyncGenerator[str]:
-    state = request.app.state
-    async with started(state.pool, task, state.settings.timeout) as work:
+    async with started(request.app.state, task) as work:
         head = _head("chat.completion.chunk", work)
 
         def chunk(index: int, delta: Mapping[str, Any], **more: object) -> str:
@@ -287,4 +278,4 @@ def _logprobs(work: Work, tokens: Sequence[Token]) -> dict[str, object]:
     return {"content": [logprob(tokenizer, token) for token in tokens], "refusal": None}
 
 
-routes = [Route("/v1/chat/completions", create, methods=["POST"])]
+routes = [post("/v1/chat/completions", create, ChatRequest)]

@@ -10,12 +10,11 @@ from typing import Annotated, Any
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from pocketlm.engine.sampling import Token
 from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.http import Json, Lines, event, read, while_connected
+from pocketlm.serve.http import Json, Lines, event, post, read, while_connected
 from pocketlm.serve.openai.shapes import (
     ResponseFormat,
     Sampling,
@@ -78,8 +77,7 @@ async def create(request: Request) -> Response:
 
 
 async def _whole(request: Request, body: CompletionRequest, task: Task) -> Response:
-    state = request.app.state
-    async with started(state.pool, task, state.settings.timeout) as work:
+    async with started(request.app.state, task) as work:
         outcomes = await work.complete()
         tokenizer = work.loaded.model.tokenizer
         echo = _echo(tokenizer, body, task)
@@ -98,8 +96,7 @@ async def _whole(request: Request, body: CompletionRequest, task: Task) -> Respo
 
 
 async def _stream(request: Request, body: CompletionRequest, task: Task) -> AsyncGenerator[str]:
-    state = request.app.state
-    async with started(state.pool, task, state.settings.timeout) as work:
+    async with started(request.app.state, task) as work:
         head = _head(work)
         tokenizer = work.loaded.model.tokenizer
 
@@ -153,4 +150,4 @@ def _logprobs(tokenizer: Tokenizer, tokens: Sequence[Token], start: int) -> dict
     }
 
 
-routes = [Route("/v1/completions", create, methods=["POST"])]
+routes = [post("/v1/completions", create, CompletionRequest)]
