@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 #: Most tokens of one step: a long prompt is processed in chunks of this size.
 CHUNK = 256
+#: Seconds that parts of prompts may take in a step while other texts wait for their next token, and
+#: how many tokens they are at least: fewer would take hardly less time.
+STALL, LEAST_CHUNK = 0.25, 16
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Engine:
         self._left: list[Request] = []
         self._turn = threading.Condition()
         self._running = False
+        self._prompt_token_s = 0.0  # what a token of a prompt took last
 
     def generate(
         self,
@@ -223,18 +227,20 @@ class Engine:
     def _schedule(self) -> list[Part]:
         """Which tokens run next: one of each text that is being written, then parts of prompts.
 
-        A request whose reader has not taken what is there waits.
+        Prompts share what room there is alike, and what short ones leave over goes to long ones. A
+        request whose reader has not taken what is there waits.
         """
-        room = CHUNK
         parts: list[Part] = []
         ready = [r for r in list(self._requests) if not r.events]
-        ready.sort(key=lambda request: len(request.pending) > 1)
-        for request, draft in zip(ready, self._drafts(ready), strict=True):
-            if room == 0:
+        ready.sort(key=lambda request: len(request.pending))
+        room = self._room(ready)
+        for place, (request, draft) in enumerate(zip(ready, self._drafts(ready), strict=True)):
+            if room <= 0:
                 break
             try:
                 sequence = request.prepare(self.blocks, self.runtime.program.rope)
-                start, tokens = len(sequence), request.pending[:room]
+                share = max(room // (len(ready) - place), 1)
+                start, tokens = len(sequence), request.pending[:share]
                 if len(tokens) > 1:  # the text is processed again
                     draft = []
                 sequence.extend(tokens, len(draft))
@@ -244,6 +250,13 @@ class Engine:
             parts.append(Part(request, sequence, start, tokens, draft))
             room -= len(tokens)
         return parts
+
+    def _room(self, ready: Ids[Request]) -> int:
+        """How many tokens a step may have: fewer where texts are being written beside prompts."""
+        writing = sum(len(request.pending) == 1 for request in ready)
+        if writing in (0, len(ready)) or not self._prompt_token_s:
+            return CHUNK
+        return min(CHUNK, writing + max(LEAST_CHUNK, int(STALL / self._prompt_token_s)))
 
     def _drafts(self, requests: Ids[Request]) -> list[list[int]]:
         """For each request a guess at its next tokens, or none. Prompts leave no time for any."""
@@ -263,8 +276,11 @@ class Engine:
             picks += range(len(tokens) - part.rows, len(tokens))
         began = time.perf_counter()
         logits = self.runtime.run(tokens, [part.segment for part in parts], picks)
+        seconds = time.perf_counter() - began
         if self.speculation is not None:
-            self.speculation.measured(len(tokens), len(picks), time.perf_counter() - began)
+            self.speculation.measured(len(tokens), len(picks), seconds)
+        if len(tokens) > LEAST_CHUNK > len(picks):
+            self._prompt_token_s = seconds / len(tokens)
         for part in parts:
             part.sequence.commit()
         return logits

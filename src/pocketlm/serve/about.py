@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import inspect
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -31,13 +31,12 @@ async def metrics(request: Request) -> Response:
 
 async def openapi(request: Request) -> Response:
     """This API's description, in OpenAPI's form."""
-    return Json(_description(tuple(r for r in request.app.routes if isinstance(r, Route))))
+    return Json(_description(request.app))
 
 
 async def docs(request: Request) -> Response:
     """The same for people."""
-    routes = tuple(r for r in request.app.routes if isinstance(r, Route))
-    return HTMLResponse("".join(_page(_description(routes))))
+    return HTMLResponse("".join(_page(_description(request.app))))
 
 
 async def root(request: Request) -> Response:
@@ -45,8 +44,8 @@ async def root(request: Request) -> Response:
     return RedirectResponse("/docs")
 
 
-@cache
-def _description(routes: tuple[Route, ...]) -> dict[str, Any]:
+def _description(app: Starlette) -> dict[str, Any]:
+    routes = [route for route in app.routes if isinstance(route, Route)]
     kinds = [kind for route in routes if (kind := body_of(route.endpoint)) is not None]
     references, definitions = models_json_schema(
         [(kind, "validation") for kind in dict.fromkeys(kinds)],

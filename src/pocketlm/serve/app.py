@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlm.errors import Error
 from pocketlm.serve import about, anthropic, ollama, openai
@@ -48,7 +48,7 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
         routes=[*about.routes, *openai.routes, *anthropic.routes, *ollama.routes],
         middleware=[
             Middleware(Guard, settings=settings),
-            Middleware(_Refusals),
+            Middleware(_Shield),
             Middleware(Counted),
         ],
         exception_handlers={
@@ -56,7 +56,6 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
             Error: _error,
             HTTPException: _http_error,
             ClientDisconnect: _gone,
-            500: _fault,
         },
         lifespan=life,
     )
@@ -65,18 +64,32 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
     return app
 
 
-class _Refusals:
-    """Answers what the guard refuses, inside of what it adds to every response."""
+class _Shield:
+    """Answers what the guard refuses, and faults of ours: inside of what every response gets."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = scope.get("state", {}).get("refusal")
-        if refusal is None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-        else:
-            await _response(scope["path"], refusal)(scope, receive, send)
+            return
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            if "refusal" in scope.get("state", {}):
+                raise scope["state"]["refusal"]
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if not isinstance(error, ApiError):
+                _log.exception("a fault in %s %s", scope["method"], scope["path"])
+            if not started:
+                await _response(scope["path"], as_api_error(error))(scope, receive, send)
 
 
 async def _warm(pool: Pool, settings: Settings) -> None:
@@ -107,11 +120,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
     words = {404: "there is no such path", 405: "this path does not take this method"}
     message = words.get(error.status_code, error.detail)
     return _response(request.url.path, ApiError(error.status_code, message, code="not_found"))
-
-
-async def _fault(request: Request, error: Exception) -> Response:
-    _log.exception("a fault in %s %s", request.method, request.url.path, exc_info=error)
-    return _response(request.url.path, as_api_error(error))
 
 
 async def _gone(request: Request, error: Exception) -> Response:

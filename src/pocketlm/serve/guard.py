@@ -53,7 +53,11 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """The outermost layer of the server. `refuse` writes an ApiError as the path's dialect does."""
+    """The outermost layer of the server.
+
+    What it refuses is an ApiError in `scope["state"]`, which the next layer answers in the path's
+    dialect.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         """Guard `app`."""
@@ -82,7 +86,8 @@ class Guard:
             scope["state"] = {**scope.get("state", {}), "refusal": error}
         else:
             if scope["method"] == "OPTIONS":
-                scope["state"] = {**scope.get("state", {}), "preflight": True}
+                await self._answer_preflight(headers, send)
+                return
         origin = headers.get("origin")
 
         async def dressed(message: Message) -> None:
@@ -96,6 +101,23 @@ class Guard:
             await send(message)
 
         await self._app(scope, receive, dressed)
+
+    @staticmethod
+    async def _answer_preflight(headers: Headers, send: Send) -> None:
+        """A browser asks whether a listed site's page may send what it wants to."""
+        answer = MutableHeaders(
+            {
+                "Access-Control-Allow-Origin": headers["origin"],
+                "Access-Control-Allow-Methods": "GET, POST",
+                "Access-Control-Allow-Headers": headers.get(
+                    "access-control-request-headers", "authorization, content-type"
+                ),
+                "Access-Control-Max-Age": "600",
+                "Vary": "Origin",
+            }
+        )
+        await send({"type": "http.response.start", "status": 204, "headers": answer.raw})
+        await send({"type": "http.response.body", "body": b""})
 
     def _check(self, method: str, path: str, headers: Headers) -> None:
         """Raise ApiError for a request that must not go on."""
