@@ -16,6 +16,8 @@ from pocketlm.cli import (
     export,
     list,
     needle,
+    preset,
+    ps,
     pull,
     quality,
     quantize,
@@ -39,6 +41,9 @@ app = typer.Typer(
 app.command()(chat.chat)
 app.command()(run.run)
 app.command()(serve.serve)
+app.command()(ps.ps)
+app.command()(ps.stop)
+app.command()(preset.preset)
 app.command()(pull.pull)
 app.command("list")(list.list_models)
 app.command()(show.show)

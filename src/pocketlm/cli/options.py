@@ -3,15 +3,19 @@
 import os
 import re
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pocketlm.errors import ParameterError
 
+if TYPE_CHECKING:
+    from pocketlm.chat.presets import Preset
+
 
 def models(incomplete: str) -> list[str]:
     """Completion of a model's name: the catalogue's and those on this machine."""
+    from pocketlm.chat.presets import Presets
     from pocketlm.errors import Error
     from pocketlm.store import Store
 
@@ -19,6 +23,7 @@ def models(incomplete: str) -> list[str]:
         store = Store(offline=True)
         names = {entry.name for entry in store.catalogue.entries}
         names.update(entry.name for entry in store.list())
+        names.update(Presets(store.home / "presets").names())
     except Error:
         return []
     return sorted(name for name in names if name.startswith(incomplete))
@@ -118,12 +123,24 @@ Stop = Annotated[
 ]
 
 
-def sampling(**said: object) -> dict[str, Any]:
-    """What was said, for `engine.sampling`; and CHAT_SAMPLING, unless a temperature was said."""
+def sampling(preset: "Preset | None" = None, **said: object) -> dict[str, Any]:
+    """What was said, for `engine.sampling`; what was not, as the preset has it.
+
+    Where neither has a temperature, CHAT_SAMPLING.
+    """
     from pocketlm.engine.sampling import CHAT_SAMPLING
 
-    said = {name: value for name, value in said.items() if value not in (None, [])}
-    return said if "temperature" in said else {**CHAT_SAMPLING, **said}
+    chosen = {name: value for name, value in said.items() if value not in (None, [])}
+    if preset is not None:
+        chosen = {**preset.sampling, **chosen}
+    return chosen if "temperature" in chosen else {**CHAT_SAMPLING, **chosen}
+
+
+def preset_of(name: str | None) -> "Preset | None":
+    """The preset of that name, if it is no model's."""
+    from pocketlm.chat.presets import Presets
+
+    return None if name is None else Presets().get(name)
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE | re.ASCII)

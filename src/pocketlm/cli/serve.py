@@ -117,7 +117,7 @@ def serve(
     )
     from pocketlm.serve.run import run
 
-    run(settings, lambda url: Status().note(f"listening on {url}; Ctrl-C ends"))
+    run(settings, store.home, lambda url: Status().note(f"listening on {url}; Ctrl-C ends"))
 
 
 def _name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections.abc import AsyncGenerator, Sequence
@@ -16,7 +15,7 @@ from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, event, post, read, while_connected
-from pocketlm.serve.task import Outcome, Task, prompt_ids, started
+from pocketlm.serve.task import Outcome, Task, counted, started
 
 _TYPES = {
     400: "invalid_request_error",
@@ -188,9 +187,7 @@ async def create(request: Request) -> Response:
 async def count(request: Request) -> Response:
     """How many tokens a prompt has."""
     task = _task(await read(request, CountRequest))
-    async with request.app.state.pool.lend(task.model) as loaded:
-        ids = await asyncio.to_thread(prompt_ids, loaded.model, task)
-        return Json({"input_tokens": len(ids)})
+    return Json({"input_tokens": await counted(request.app.state, task)})
 
 
 async def _whole(request: Request, task: Task) -> Response:
@@ -200,14 +197,14 @@ async def _whole(request: Request, task: Task) -> Response:
         if outcome.text or not outcome.calls:
             content.append({"type": "text", "text": outcome.text})
         content += [{**_call(call), "input": json.loads(call.arguments)} for call in outcome.calls]
-        message = {**_head(work.loaded.name), "content": content, **_end(outcome)}
+        message = {**_head(work.name), "content": content, **_end(outcome)}
         return Json({**message, "usage": _usage(outcome)})
 
 
 async def _stream(request: Request, task: Task) -> AsyncGenerator[str]:
     async with started(request.app.state, task) as work:
         (outcome,) = work.outcomes
-        head = {**_head(work.loaded.name), "content": [], "stop_reason": None}
+        head = {**_head(work.name), "content": [], "stop_reason": None}
         begun = {**head, "stop_sequence": None, "usage": _usage(outcome)}
         yield _event("message_start", message=begun)
         index = -1

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketlm.api import Model, load
-from pocketlm.errors import Error
+from pocketlm.chat.presets import Preset, Presets
+from pocketlm.errors import Error, StoreError
 from pocketlm.serve.errors import ApiError, OverloadedError
 from pocketlm.serve.settings import Settings
 from pocketlm.serve.worker import Worker
@@ -56,6 +57,7 @@ class Pool:
         """Load nothing yet."""
         self._settings = settings
         self._store = store or Store(offline=True)
+        self._presets = Presets(self._store.home / "presets")
         self._loaded: dict[str, Loaded] = {}
         self._changing = asyncio.Lock()  # models are loaded and unloaded one at a time
         self._listing: tuple[float, dict[str, Path]] = (-_FRESH, {})
@@ -98,6 +100,20 @@ class Pool:
         finally:
             found.users -= 1
             found.used = time.time()
+
+    async def preset(self, name: str | None) -> Preset | None:
+        """The preset of that name, if it is no model's. Raises ApiError for a damaged one."""
+        if name is None or name in await self.known():
+            return None
+        try:
+            return await asyncio.to_thread(self._presets.get, name.removesuffix(":latest"))
+        except StoreError as error:
+            raise ApiError(503, str(error), code="model_not_loaded") from None
+
+    async def names(self) -> list[str]:
+        """All names that a request may give: models and presets."""
+        presets = await asyncio.to_thread(self._presets.names)
+        return [*dict.fromkeys([*await self.known(), *presets])]
 
     async def find(self, name: str | None) -> tuple[str, Path]:
         """A model's name as it is listed, and where it lies. Raises ApiError 404."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 
 from pocketlm.errors import Error
 from pocketlm.serve.app import make_app
+from pocketlm.serve.registry import registered
 from pocketlm.serve.settings import Settings
 
 #: How long requests under way may take to end after SIGTERM, in seconds.
 GRACE_SECONDS = 5
 
 
-def run(settings: Settings, ready: Callable[[str], None]) -> None:
+def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C. `ready` is told the address once connections are taken.
+
+    As long as it lasts, the server is listed in `home`.
 
     Raises Error when the address cannot be had.
     """
@@ -41,7 +46,10 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    Server(config).run(sockets=[listening])
+    # The server ends well on SIGTERM, and uvicorn raises it once more when it has.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with registered(home, url):
+        Server(config).run(sockets=[listening])
 
 
 def _listen(settings: Settings) -> socket.socket:

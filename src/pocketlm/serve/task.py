@@ -16,6 +16,7 @@ import numpy.typing as npt
 from starlette.datastructures import State
 
 from pocketlm.api import Model
+from pocketlm.chat.presets import Preset
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, CallReader, Toolbox, is_native, plain
 from pocketlm.engine.answer import Generation, Stream
@@ -25,6 +26,8 @@ from pocketlm.engine.sampling import CHAT_SAMPLING, SamplingParameters, Token
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.pool import Loaded
 from pocketlm.serve.worker import Answers
+
+_SYSTEM = ("system", "developer")
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class Outcome:
 class Work:
     """Answers that are being written. An asynchronous iterator of bits; then see `outcomes`."""
 
-    def __init__(self, loaded: Loaded, answers: Answers, *, calls: bool) -> None:
-        """With `calls`, text is looked through for calls."""
+    def __init__(self, name: str, loaded: Loaded, answers: Answers, *, calls: bool) -> None:
+        """`name` is what the client called the model. With `calls`, text is searched for calls."""
+        self.name = name
         self.loaded = loaded
         self.outcomes = [Outcome("", [], each) for each in answers.generations]
         self._answers = answers
@@ -112,10 +116,12 @@ async def started(state: State, task: Task) -> AsyncIterator[Work]:
     Raises ApiError, or a pocketlm.Error that the request caused, at the start and while the answers
     are read.
     """
+    name = task.model or state.pool.default
+    task = _with_preset(task, await state.pool.preset(task.model))
     async with _lent(state, task.model, task.keep) as loaded:
         streams = await asyncio.to_thread(_streams, loaded.model, task)
         answers = loaded.worker.submit(streams)
-        work = Work(loaded, answers, calls=task.tools is not None)
+        work = Work(name, loaded, answers, calls=task.tools is not None)
         try:
             yield work
         finally:
@@ -134,7 +140,7 @@ def _streams(model: Model, task: Task) -> list[Stream]:
         if constraint is not None and "frequency_penalty" not in task.sampling:
             del said["frequency_penalty"]  # quotes and braces are to be repeated
     parameters = SamplingParameters.of(said)
-    ids = prompt_ids(model, task)
+    ids = _prompt_ids(model, task)
     streams = []
     for choice in range(task.choices):
         each = parameters
@@ -142,6 +148,26 @@ def _streams(model: Model, task: Task) -> list[Stream]:
             each = replace(parameters, seed=parameters.seed + choice)
         streams.append(model.answer(ids, each, constraint, chat=task.chat))
     return streams
+
+
+async def counted(state: State, task: Task) -> int:
+    """How many tokens a task's prompt has."""
+    task = _with_preset(task, await state.pool.preset(task.model))
+    async with _lent(state, task.model) as loaded:
+        return len(await asyncio.to_thread(_prompt_ids, loaded.model, task))
+
+
+def _with_preset(task: Task, preset: Preset | None) -> Task:
+    """The task, with what the preset has and the request does not say."""
+    if preset is None:
+        return task
+    prompt: Any = task.prompt
+    if task.chat and preset.system is not None and prompt[0]["role"] not in _SYSTEM:
+        prompt = [{"role": "system", "content": preset.system}, *prompt]
+    sampling = {**preset.sampling, **task.sampling}
+    if not task.sampling.get("stop"):
+        sampling["stop"] = preset.sampling.get("stop", ())
+    return replace(task, model=preset.model, prompt=prompt, sampling=sampling)
 
 
 async def embedded(
@@ -173,7 +199,7 @@ async def _lent(
         raise ApiError(504, f"there was no answer in {timeout:g} seconds", code="timeout") from None
 
 
-def prompt_ids(model: Model, task: Task) -> list[int]:
+def _prompt_ids(model: Model, task: Task) -> list[int]:
     """The token ids of a task's prompt."""
     if not task.chat:
         return model.text_tokens(task.prompt)  # type: ignore[arg-type]

@@ -263,7 +263,7 @@ def _head(kind: str, work: Work) -> dict[str, object]:
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "object": kind,
         "created": int(time.time()),
-        "model": work.loaded.name,
+        "model": work.name,
         "system_fingerprint": None,
     }
 

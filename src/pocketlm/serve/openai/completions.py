@@ -127,7 +127,7 @@ def _head(work: Work) -> dict[str, object]:
         "id": f"cmpl-{secrets.token_hex(12)}",
         "object": "text_completion",
         "created": int(time.time()),
-        "model": work.loaded.name,
+        "model": work.name,
         "system_fingerprint": None,
     }
 

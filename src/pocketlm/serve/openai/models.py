@@ -8,13 +8,15 @@ from pocketlm.serve.http import Json
 
 async def list_models(request: Request) -> Json:
     """All models."""
-    known = await request.app.state.pool.known()
-    return Json({"object": "list", "data": [_model(name) for name in known]})
+    names = await request.app.state.pool.names()
+    return Json({"object": "list", "data": [_model(name) for name in names]})
 
 
 async def get_model(request: Request) -> Json:
     """One model, or 404."""
-    name, _ = await request.app.state.pool.find(request.path_params["name"])
+    name, pool = request.path_params["name"], request.app.state.pool
+    if await pool.preset(name) is None:
+        name, _ = await pool.find(name)
     return Json(_model(name))
 
 

@@ -175,13 +175,13 @@ async def _whole(request: Request, body: ResponsesRequest, task: Task) -> Respon
         (outcome,) = await work.complete()
         output = [_message(_id("msg"), outcome.text)] if outcome.text or not outcome.calls else []
         output += [_call(_id("fc"), call) for call in outcome.calls]
-        return Json(_response(_id("resp"), work.loaded.name, body, output, outcome))
+        return Json(_response(_id("resp"), work.name, body, output, outcome))
 
 
 async def _stream(request: Request, body: ResponsesRequest, task: Task) -> AsyncGenerator[str]:
     async with started(request.app.state, task) as work:
         (outcome,) = work.outcomes
-        number, name = _id("resp"), work.loaded.name
+        number, name = _id("resp"), work.name
         count = -1
 
         def line(kind: str, **fields: object) -> str:
