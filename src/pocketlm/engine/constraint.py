@@ -246,4 +246,6 @@ def _check_rules(text: str) -> None:
 
 
 def _line(error: object) -> str:
-    return " ".join(str(error).split())[:200]
+    """An error's message on one line, without what llguidance adds for its developers."""
+    text = str(error).partition("<backtrace>")[0].removesuffix("<non-verbose/>")
+    return " ".join(text.split())[:200]

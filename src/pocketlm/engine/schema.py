@@ -153,6 +153,8 @@ def _refusal(keyword: str, value: object, schema: Mapping[str, Any]) -> str | No
         return "this keyword cannot be enforced"
     if keyword in ("exclusiveMinimum", "exclusiveMaximum") and isinstance(value, bool):
         return "it must be a number (a boolean is draft 4's)"
+    if keyword == "$ref" and not (isinstance(value, str) and value.startswith("#")):
+        return "only references into the schema itself ('#/…') can be followed"
     if keyword == "multipleOf" and isinstance(value, int | float) and value <= 0:
         return "it must be above 0"
     if keyword == "items" and isinstance(value, list | tuple):
