@@ -4,6 +4,7 @@ Texts are written at random among the tokens that are allowed, by no model: what
 try comes up as well. An independent validator judges them.
 """
 
+import itertools
 import json
 import random
 import re
@@ -254,11 +255,11 @@ def test_bombs_are_refused_at_once(compiler, kind, depth):
 def test_the_longest_chain_of_references_fits_on_a_threads_stack(compiler):
     count = 480
     names = [f"a{i}" for i in range(count)]
-    definitions = {a: {"$ref": f"#/$defs/{b}"} for a, b in zip(names, names[1:], strict=False)}
+    definitions = {a: {"$ref": f"#/$defs/{b}"} for a, b in itertools.pairwise(names)}
     chain = {"$ref": "#/$defs/a0", "$defs": {**definitions, names[-1]: {"const": 1}}}
     objects = {
         a: {"properties": {"x": {"$ref": f"#/$defs/{b}"}}, "required": ["x"]}
-        for a, b in zip(names, names[1:], strict=False)
+        for a, b in itertools.pairwise(names)
     }
     tower = {"$ref": "#/$defs/a0", "$defs": {**objects, names[-1]: {"const": 1}}}
     rules = nested("rules", constraint_module.MOST_RULES - 2)

@@ -1,4 +1,4 @@
-"""Which schemas are taken, and that every keyword that cannot be enforced is refused by its name."""
+"""Which schemas are taken; a keyword that cannot be enforced is refused by its name."""
 
 import copy
 import json
@@ -121,5 +121,5 @@ def test_a_schema_that_is_too_large_is_refused():
         {"enum": list(range(schema_module.MOST_BYTES))},
         " " * (schema_module.MOST_BYTES + 1),
     ):
-        with pytest.raises(ParameterError, match="more than|may be"):
+        with pytest.raises(ParameterError, match=r"more than|may be"):
             checked(given)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlm.engine import schema as json_schema
-from pocketlm.errors import Error, ParameterError
+from pocketlm.errors import ConstraintError, Error, ParameterError
 
 if TYPE_CHECKING:
     import llguidance
@@ -65,7 +65,7 @@ class Constraint:
 
 
 def from_schema(schema: object) -> Constraint:
-    """JSON that a schema allows (see `schema.checked`). Raises ParameterError."""
+    """JSON that a schema allows (see `schema.checked`). Raises ConstraintError."""
     text = json.dumps(json_schema.checked(schema), ensure_ascii=False)
     return Constraint("schema", _sound(text, "schema"))
 
@@ -73,32 +73,36 @@ def from_schema(schema: object) -> Constraint:
 def from_regex(pattern: object) -> Constraint:
     """Text that a regular expression matches from its first character to its last.
 
-    The syntax is Rust's, which has no look-around and no back-references. Raises ParameterError.
+    The syntax is Rust's, which has no look-around and no back-references. Raises ConstraintError.
     """
     if not isinstance(pattern, str) or not pattern:
-        raise ParameterError("regex must be a string that is not empty")
+        raise ConstraintError("regex", "regex must be a string that is not empty")
     if len(pattern) > MOST_REGEX:
-        raise ParameterError(f"regex has {len(pattern):,} characters; {MOST_REGEX:,} may be")
+        raise ConstraintError(
+            "regex", f"regex has {len(pattern):,} characters; {MOST_REGEX:,} may be"
+        )
     return Constraint("regex", _sound(pattern, "regex"))
 
 
 def from_grammar(text: object) -> Constraint:
-    """Text of a context-free grammar, in llguidance's Lark or in GBNF. Raises ParameterError."""
+    """Text of a context-free grammar, in llguidance's Lark or in GBNF. Raises ConstraintError."""
     from llguidance.gbnf_to_lark import any_to_lark
 
     if not isinstance(text, str) or not text.strip():
-        raise ParameterError("grammar must be a string that is not empty")
+        raise ConstraintError("grammar", "grammar must be a string that is not empty")
     if len(text) > MOST_GRAMMAR:
-        raise ParameterError(f"grammar has {len(text):,} characters; {MOST_GRAMMAR:,} may be")
+        raise ConstraintError(
+            "grammar", f"grammar has {len(text):,} characters; {MOST_GRAMMAR:,} may be"
+        )
     _check_rules(text)
     if "%json" in text:
-        raise ParameterError("grammar has '%json': give a schema by itself")
+        raise ConstraintError("grammar", "grammar has '%json': give a schema by itself")
     try:
         lark = any_to_lark(_sound(text, "grammar"))
     except RecursionError:
-        raise ParameterError("grammar is nested too deep") from None
+        raise ConstraintError("grammar", "grammar is nested too deep") from None
     except Exception as error:  # the converter raises bare ones, too
-        raise ParameterError(f"grammar is not sound: {_line(error)}") from None
+        raise ConstraintError("grammar", f"grammar is not sound: {_line(error)}") from None
     _check_rules(lark)
     return Constraint("grammar", lark)
 
@@ -111,7 +115,7 @@ def json_rule(schema: Mapping[str, Any]) -> str:
 def from_options(
     schema: object = None, regex: str | None = None, grammar: str | None = None
 ) -> Constraint | None:
-    """The one that is given, or None. Raises ParameterError for two, or an unsound one."""
+    """The one that is given, or None. Raises ConstraintError for two, or an unsound one."""
     given = [value for value in (schema, regex, grammar) if value is not None]
     if len(given) > 1:
         raise ParameterError("give one of schema, regex and grammar")
@@ -148,7 +152,7 @@ class Compiler:
     def matcher(self, constraint: Constraint, stop_ids: frozenset[int]) -> Matcher:
         """The state of a text at its beginning, which any of `stop_ids` may end.
 
-        Raises ParameterError for a constraint that is unsound, too complex, or met by no text.
+        Raises ConstraintError for a constraint that is unsound, too complex, or met by no text.
         """
         with self._lock:
             compiled = self._kept.pop(constraint, None) or self._compile(constraint)
@@ -164,11 +168,15 @@ class Compiler:
             self._tokenizer, constraint.grammar, log_level=0, limits=self._limits
         )
         if matcher.is_error():
-            raise ParameterError(f"{constraint.kind}: {_line(matcher.get_error())}")
+            raise ConstraintError(
+                constraint.kind, f"{constraint.kind}: {_line(matcher.get_error())}"
+            )
         first = matcher.deep_copy()
         first.compute_bitmask()
         if first.is_stopped():
-            raise ParameterError(f"{constraint.kind}: there is no text that meets it")
+            raise ConstraintError(
+                constraint.kind, f"{constraint.kind}: there is no text that meets it"
+            )
         return matcher
 
 
@@ -236,13 +244,13 @@ def _sound(text: str, name: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ParameterError(f"{name} holds half of a surrogate pair") from None
+        raise ConstraintError(name, f"{name} holds half of a surrogate pair") from None
     return text
 
 
 def _check_rules(text: str) -> None:
     if text.count("\n") > MOST_RULES:
-        raise ParameterError(f"grammar has more than {MOST_RULES:,} lines")
+        raise ConstraintError("grammar", f"grammar has more than {MOST_RULES:,} lines")
 
 
 def _line(error: object) -> str:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pocketlm.errors import ParameterError
+from pocketlm.errors import ConstraintError
 
 #: Most bytes of a schema as JSON, its deepest nesting, and its most subschemas. llguidance follows
 #: a chain of references on the stack, which some 2,000 of them fill.
@@ -42,14 +42,16 @@ def checked(schema: object, *, lenient: bool = False) -> dict[str, Any]:
     A pydantic model class stands for its schema, and a string for the JSON that it holds. An object
     whose properties are listed gets no others, unless the schema says that it may.
 
-    Raises ParameterError for what is no schema, is too large, or has a keyword that cannot be
+    Raises ConstraintError for what is no schema, is too large, or has a keyword that cannot be
     enforced, which it names. With `lenient` such keywords are left out instead.
     """
     schema = _plain(schema)
     if schema is True:
         schema = {}
     if not isinstance(schema, dict):
-        raise ParameterError(f"schema is {type(schema).__name__}; it must be a JSON object")
+        raise ConstraintError(
+            "schema", f"schema is {type(schema).__name__}; it must be a JSON object"
+        )
     _check_size(schema)
     copy = _Copy(lenient)
     root = copy.schema({k: v for k, v in schema.items() if k not in ("$id", "id")}, "")
@@ -65,28 +67,28 @@ def _plain(schema: object) -> object:
         return schema.model_json_schema()
     if isinstance(schema, str):
         if len(schema) > MOST_BYTES:
-            raise ParameterError(
-                f"the schema has {len(schema):,} characters; {MOST_BYTES:,} may be"
+            raise ConstraintError(
+                "schema", f"the schema has {len(schema):,} characters; {MOST_BYTES:,} may be"
             )
         try:
             return json.loads(schema)
         except (ValueError, RecursionError):
-            raise ParameterError("the schema is not sound JSON") from None
+            raise ConstraintError("schema", "the schema is not sound JSON") from None
     return schema
 
 
 def _check_size(schema: object) -> None:
-    """Raise ParameterError for what is too deep or too large, or no JSON; never recurses."""
+    """Raise ConstraintError for what is too deep or too large, or no JSON; never recurses."""
     size = 0
     waiting = [(schema, 1)]
     while waiting:
         value, depth = waiting.pop()
         if depth > MOST_DEPTH:
-            raise ParameterError(f"the schema is nested more than {MOST_DEPTH} deep")
+            raise ConstraintError("schema", f"the schema is nested more than {MOST_DEPTH} deep")
         children: Iterator[object] = iter(())
         if isinstance(value, Mapping):
             if not all(isinstance(key, str) for key in value):
-                raise ParameterError("the schema has a key that is no string")
+                raise ConstraintError("schema", "the schema has a key that is no string")
             size += sum(map(len, value)) + 4 * len(value)
             children = iter(value.values())
         elif isinstance(value, list | tuple):
@@ -96,14 +98,18 @@ def _check_size(schema: object) -> None:
             size += len(value)
         elif isinstance(value, float):
             if not math.isfinite(value):
-                raise ParameterError(f"the schema holds {value}, which JSON has no number for")
+                raise ConstraintError(
+                    "schema", f"the schema holds {value}, which JSON has no number for"
+                )
             size += 8
         elif isinstance(value, int | None):
             size += 8
         else:
-            raise ParameterError(f"the schema holds a {type(value).__name__}, which is no JSON")
+            raise ConstraintError(
+                "schema", f"the schema holds a {type(value).__name__}, which is no JSON"
+            )
         if size > MOST_BYTES:
-            raise ParameterError(f"the schema has more than {MOST_BYTES:,} bytes")
+            raise ConstraintError("schema", f"the schema has more than {MOST_BYTES:,} bytes")
         waiting.extend((child, depth + 1) for child in children)
 
 
@@ -118,9 +124,11 @@ class _Copy:
         if isinstance(schema, bool):
             return schema
         if not isinstance(schema, Mapping):
-            raise ParameterError(f"{_place(where)} is no schema: it must be an object")
+            raise ConstraintError("schema", f"{_place(where)} is no schema: it must be an object")
         if len(self.objects) >= MOST_SUBSCHEMAS:
-            raise ParameterError(f"the schema has more than {MOST_SUBSCHEMAS:,} subschemas")
+            raise ConstraintError(
+                "schema", f"the schema has more than {MOST_SUBSCHEMAS:,} subschemas"
+            )
         copy: dict[str, Any] = {}
         self.objects.append(copy)
         for keyword, value in schema.items():
@@ -130,7 +138,7 @@ class _Copy:
             if reason is None:
                 copy[keyword] = self._value(keyword, value, f"{where}/{keyword}")
             elif not self._lenient:
-                raise ParameterError(f"{_place(where)} has {keyword!r}: {reason}")
+                raise ConstraintError("schema", f"{_place(where)} has {keyword!r}: {reason}")
         return copy
 
     def _value(self, keyword: str, value: Any, where: str) -> object:  # noqa: ANN401
@@ -138,11 +146,11 @@ class _Copy:
             return self.schema(value, where)
         if keyword in _MANY:
             if not isinstance(value, list | tuple):
-                raise ParameterError(f"{_place(where)} must be a list of schemas")
+                raise ConstraintError("schema", f"{_place(where)} must be a list of schemas")
             return [self.schema(each, f"{where}/{index}") for index, each in enumerate(value)]
         if keyword in _NAMED:
             if not isinstance(value, Mapping):
-                raise ParameterError(f"{_place(where)} must map names to schemas")
+                raise ConstraintError("schema", f"{_place(where)} must map names to schemas")
             return {name: self.schema(each, f"{where}/{name}") for name, each in value.items()}
         return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pocketlm.errors import ContextError, Error, ParameterError, TemplateError
+from pocketlm.errors import ConstraintError, ContextError, Error, ParameterError, TemplateError
 
 
 class ApiError(Exception):
@@ -44,6 +44,9 @@ def as_api_error(error: Exception) -> ApiError:
             return error
         case ContextError():
             return ApiError(400, str(error), code="context_length_exceeded", param="messages")
+        case ConstraintError():
+            field = {"schema": "response_format"}.get(error.kind, error.kind)
+            return ApiError(400, str(error), code="invalid_constraint", param=field)
         case ParameterError() | TemplateError():
             return ApiError(400, str(error), code="invalid_value")
         case Error() | MemoryError():

@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from pocketlm.engine.constraint import Constraint, from_grammar, from_regex, from_schema
 from pocketlm.engine.sampling import Token
-from pocketlm.errors import ParameterError
 from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body
@@ -154,25 +153,18 @@ class ResponseFormat(Body):
 def constraint_of(
     format: ResponseFormat | None, regex: str | None, grammar: str | None
 ) -> Constraint | None:
-    """What an answer must match. Raises ApiError that names the field to blame."""
-    try:
-        found = []
-        if format is not None and format.type == "json_object":
-            found.append(from_schema({"type": "object"}))
-        if format is not None and format.type == "json_schema":
-            if format.json_schema is None or format.json_schema.schema_ is None:
-                raise ParameterError("response_format has the type json_schema, and no schema")
-            found.append(from_schema(format.json_schema.schema_))
-        if regex is not None:
-            found.append(from_regex(regex))
-        if grammar is not None:
-            found.append(from_grammar(grammar))
-    except ParameterError as error:
-        field = "regex" if str(error).startswith("regex") else "response_format"
-        field = "grammar" if str(error).startswith("grammar") else field
-        raise ApiError(400, str(error), code="invalid_constraint", param=field) from None
+    """What an answer must match. Raises ApiError, or a ConstraintError that names what is wrong."""
+    found = []
+    if format is not None and format.type == "json_object":
+        found.append(from_schema({"type": "object"}))
+    if format is not None and format.type == "json_schema":
+        if format.json_schema is None or format.json_schema.schema_ is None:
+            raise ApiError(400, "response_format holds no schema", param="response_format")
+        found.append(from_schema(format.json_schema.schema_))
+    if regex is not None:
+        found.append(from_regex(regex))
+    if grammar is not None:
+        found.append(from_grammar(grammar))
     if len(found) > 1:
-        raise ApiError(
-            400, "give one of response_format, regex and grammar", param="response_format"
-        )
+        raise ApiError(400, "give one of response_format, regex, grammar", param="response_format")
     return found[0] if found else None
