@@ -79,17 +79,23 @@ class _Shield:
         async def noted(message: Message) -> None:
             nonlocal started
             started = True
-            await send(message)
+            try:
+                await send(message)
+            except Exception:  # the connection is broken, in whatever way
+                raise ClientDisconnect from None
 
         try:
             if "refusal" in scope.get("state", {}):
                 raise scope["state"]["refusal"]
             await self._app(scope, receive, noted)
+        except ClientDisconnect:
+            pass
         except Exception as error:
             if not isinstance(error, ApiError):
                 _log.exception("a fault in %s %s", scope["method"], scope["path"])
             if not started:
-                await _response(scope["path"], as_api_error(error))(scope, receive, send)
+                with suppress(ClientDisconnect):
+                    await _response(scope["path"], as_api_error(error))(scope, receive, noted)
 
 
 async def _warm(pool: Pool, settings: Settings) -> None:

@@ -68,7 +68,7 @@ class Guard:
         names = set(_LOOPBACK) | {name.lower() for name in settings.hosts}
         if self._any_address:
             own = socket.gethostname().lower()
-            names |= {own, f"{own}.local", settings.host.lower()}
+            names |= {own, f"{own}.local"}
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -136,8 +136,9 @@ class Lines(Response):
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write it all."""
-        await _until_gone(receive, self._write(send))
+        """Write it all, or as much as the client wants to have."""
+        with suppress(ClientDisconnect):
+            await _until_gone(receive, self._write(send))
 
     async def _write(self, send: Send) -> None:
         async with aclosing(self._lines):

@@ -149,6 +149,12 @@ class Pool:
                 if not found.users and found.expires <= now:
                     await self.unload(found.name)
 
+    async def halt(self, seconds: float) -> None:
+        """Let answers go on for so long, then end them with an error."""
+        await asyncio.sleep(seconds)
+        for found in self.loaded:
+            await asyncio.to_thread(found.worker.close)
+
     async def close(self) -> None:
         """Unload all; requests that are under way end with an error."""
         async with self._changing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable
@@ -11,11 +12,12 @@ import uvicorn
 
 from pocketlm.errors import Error
 from pocketlm.serve.app import make_app
+from pocketlm.serve.pool import Pool
 from pocketlm.serve.registry import registered
 from pocketlm.serve.settings import Settings
 
-#: How long requests under way may take to end after SIGTERM, in seconds.
-GRACE_SECONDS = 5
+#: How long answers may go on after SIGTERM, in seconds; then they end with an error.
+GRACE_SECONDS = 3
 
 
 def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
@@ -35,20 +37,28 @@ def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
             if self.started:
                 ready(url)
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            pool: Pool = app.state.pool
+            halting = asyncio.ensure_future(pool.halt(GRACE_SECONDS))
+            await super().shutdown(sockets)
+            halting.cancel()
+
+    app = make_app(settings)
     config = uvicorn.Config(
-        make_app(settings),
+        app,
         lifespan="on",
         access_log=False,
-        log_level="warning",
+        log_level="error",
         server_header=False,
         proxy_headers=False,
         ws="none",
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=2 * GRACE_SECONDS,
     )
     # The server ends well on SIGTERM, and uvicorn raises it once more when it has.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    with registered(home, url):
+    reached = url.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+    with registered(home, reached):
         Server(config).run(sockets=[listening])
 
 
