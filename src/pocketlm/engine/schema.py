@@ -138,7 +138,7 @@ class _Copy:
             if reason is None:
                 copy[keyword] = self._value(keyword, value, f"{where}/{keyword}")
             elif not self._lenient:
-                raise ConstraintError("schema", f"{_place(where)} has {keyword!r}: {reason}")
+                raise ConstraintError("schema", f"{_place(where)} has {keyword[:80]!r}: {reason}")
         return copy
 
     def _value(self, keyword: str, value: Any, where: str) -> object:  # noqa: ANN401
