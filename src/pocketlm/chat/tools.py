@@ -99,21 +99,23 @@ class Toolbox:
         tools = [tool for tool in self.tools if self.only in (None, tool.name)]
         rules = []
         for index, tool in enumerate(tools):
-            head = json.dumps(f'{_OPEN}{{"name": {json.dumps(tool.name)}, "arguments": ')
+            head = json.dumps(f'{{"name": {json.dumps(tool.name)}, "arguments": ')
             rules.append(f"call_{index}: {head} arguments_{index} {json.dumps('}' + _CLOSE)}")
             schema = checked({"type": "object", **tool.parameters}, lenient=not tool.strict)
-            rules.append(f"arguments_{index}: {json_rule(schema)}")
+            rules.append(f"arguments_{index}: {json_rule(schema, lenient=not tool.strict)}")
         rules.append("call: " + " | ".join(f"call_{index}" for index in range(len(tools))))
         several = self.parallel and self.only is None
-        more = f'("\\n" call){{0,{MOST_CALLS - 1}}}' if several else ""
+        opened = json.dumps(_OPEN)
+        more = f'("\\n" {opened} call){{0,{MOST_CALLS - 1}}}' if several else ""
         rules.append(f"calls: call {more}")
         if self.required or self.only is not None:
-            rules.append("start: calls")
+            rules.append(f"start: {opened} calls")
         elif answer is None:
-            rules.append("start: TEXT | TEXT? calls")
-            rules.append("TEXT: /(?s:.+)/ & ~/(?s:.*)<tool_call>(?s:.*)/")
+            rules.append("start: TEXT | before calls")
+            rules.append(f"before[suffix={opened}]: /(?s:.*)/")
+            rules.append(f"TEXT: /(?s:.+)/ & ~/(?s:.*){_OPEN.strip()}(?s:.*)/")
         elif answer.kind == "schema":
-            rules.append("start: answer | calls")
+            rules.append(f"start: answer | {opened} calls")
             rules.append(f"answer: {json_rule(json.loads(answer.source))}")
         else:
             raise ParameterError(f"{answer.kind} cannot go with tools; a schema can")

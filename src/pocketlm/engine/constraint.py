@@ -107,9 +107,10 @@ def from_grammar(text: object) -> Constraint:
     return Constraint("grammar", lark)
 
 
-def json_rule(schema: Mapping[str, Any]) -> str:
-    """The right side of a grammar's rule for JSON of a checked schema."""
-    return f"%json {_sound(json.dumps({**schema, 'x-guidance': _JSON}), 'schema')}"
+def json_rule(schema: Mapping[str, Any], *, lenient: bool = False) -> str:
+    """The right side of a grammar's rule for JSON of a checked schema (see `schema.checked`)."""
+    options = {**_JSON, "lenient": lenient}
+    return f"%json {_sound(json.dumps({**schema, 'x-guidance': options}), 'schema')}"
 
 
 def from_options(
