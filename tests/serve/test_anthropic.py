@@ -2,8 +2,7 @@
 
 import anthropic
 import pytest
-
-from conftest import MODEL
+from servers import MODEL
 
 QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
 #: The client has no parameter for the temperature.

@@ -9,8 +9,7 @@ import json
 from urllib.parse import urlsplit
 
 import pytest
-
-from conftest import MODEL
+from servers import MODEL
 
 KEY = "a key that nobody guesses"
 BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x"}], "max_tokens": 1})

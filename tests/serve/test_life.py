@@ -15,8 +15,7 @@ import httpx
 import openai
 import psutil
 import pytest
-
-from conftest import MODEL, Running
+from servers import MODEL, Running
 
 LONG = {"model": MODEL, "prompt": "word " * 7000, "max_tokens": 8, "temperature": 0}
 ENDLESS = {

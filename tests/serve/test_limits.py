@@ -6,8 +6,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-
-from conftest import MODEL
+from servers import MODEL
 
 QUESTION = [{"role": "user", "content": "x"}]
 BASE = {"model": MODEL, "messages": QUESTION, "max_tokens": 1}
@@ -108,6 +107,20 @@ def test_broken_bytes_hurt_nobody(server, data):
             answer = b""
     assert not answer or b" 5" not in answer[:13]
     assert server.http.get("/health").status_code == 200
+
+
+@pytest.mark.slow
+def test_a_connection_that_says_nothing_is_closed(server):
+    address = urlsplit(server.url)
+    sockets = [socket.create_connection((address.hostname, address.port)) for _ in range(20)]
+    for number, connection in enumerate(sockets):
+        connection.settimeout(15)
+        connection.sendall(b"GET / HT"[:number])
+    began = time.monotonic()
+    for connection in sockets:
+        assert connection.recv(1) == b""
+        connection.close()
+    assert time.monotonic() - began < 14
 
 
 @pytest.mark.parametrize("path", ["/none", "/v1/none", "/api/none", "/v1/models/../../x", "/api"])

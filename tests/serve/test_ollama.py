@@ -4,9 +4,9 @@ import json
 
 import ollama
 import pytest
+from servers import MODEL
 
 import pocketlm
-from conftest import MODEL
 
 QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
 GREEDY = {"temperature": 0, "num_predict": 40}

@@ -7,8 +7,7 @@ import jsonschema
 import openai
 import pydantic
 import pytest
-
-from conftest import MODEL
+from servers import MODEL
 
 QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
 GREEDY = {"model": MODEL, "temperature": 0}

@@ -141,13 +141,16 @@ class Pool:
             return True
 
     async def sweep(self) -> None:
-        """Unload what has not been used for its time, again and again."""
+        """Unload what has not been used for its time, or has grown too large; again and again."""
         while True:
             await asyncio.sleep(1)
             now = time.time()
             for found in self.loaded:
                 if not found.users and found.expires <= now:
                     await self.unload(found.name)
+            async with self._changing:
+                while self._nbytes > self._settings.memory and (unused := self._unused):
+                    await self._close(unused)
 
     async def halt(self, seconds: float) -> None:
         """Let answers go on for so long, then end them with an error."""
@@ -183,13 +186,23 @@ class Pool:
                 f"the model has {size:,} bytes; the memory budget is {self._settings.memory:,}",
                 code="model_not_loaded",
             )
-        while sum(found.nbytes for found in self.loaded) + size > self._settings.memory:
-            unused = [found for found in self.loaded if not found.users]
-            if not unused:
+        while self._nbytes + size > self._settings.memory:
+            unused = self._unused
+            if unused is None:
                 raise OverloadedError(
                     "there is no memory for this model while others are in use", status=503
                 )
-            await self._close(min(unused, key=lambda found: found.used))
+            await self._close(unused)
+
+    @property
+    def _nbytes(self) -> int:
+        return sum(found.nbytes for found in self.loaded)
+
+    @property
+    def _unused(self) -> Loaded | None:
+        """The model that was not used for longest, of those that nobody uses."""
+        unused = [found for found in self.loaded if not found.users]
+        return min(unused, key=lambda found: found.used, default=None)
 
     async def _close(self, found: Loaded) -> None:
         del self._loaded[found.name]

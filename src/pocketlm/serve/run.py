@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pocketlm.errors import Error
 from pocketlm.serve.app import make_app
@@ -18,6 +19,23 @@ from pocketlm.serve.settings import Settings
 
 #: How long answers may go on after SIGTERM, in seconds; then they end with an error.
 GRACE_SECONDS = 3
+
+
+#: How long the head of a connection's first request may take to arrive, in seconds.
+HEAD_SECONDS = 10
+
+
+class Impatient(H11Protocol):
+    """Closes a connection that says nothing: uvicorn alone would wait for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait."""
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
 
 
 def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
@@ -46,6 +64,7 @@ def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
     app = make_app(settings)
     config = uvicorn.Config(
         app,
+        http=Impatient,
         lifespan="on",
         access_log=False,
         log_level="error",

@@ -122,8 +122,13 @@ def _task(body: ChatRequest) -> Task:
     )
 
 
+#: Roles that templates know, for those that only OpenAI's API has.
+ROLES = {"developer": "system", "function": "tool"}
+
+
 def _message(given: ChatMessage) -> Message:
-    message: Message = {"role": given.role, "content": text_of(given.content)}
+    role = ROLES.get(given.role, given.role)
+    message: Message = {"role": role, "content": text_of(given.content)}
     if given.tool_calls:
         message["tool_calls"] = [
             {

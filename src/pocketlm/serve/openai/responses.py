@@ -15,7 +15,7 @@ from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, event, post, read, while_connected
-from pocketlm.serve.openai.chat import Part, parsed, text_of
+from pocketlm.serve.openai.chat import ROLES, Part, parsed, text_of
 from pocketlm.serve.openai.shapes import JsonSchema, ResponseFormat, constraint_of
 from pocketlm.serve.task import Outcome, Task, started
 
@@ -119,7 +119,8 @@ def _task(body: ResponsesRequest) -> Task:
 def _add(messages: list[Message], item: Item) -> None:
     match item.type:
         case "message" if item.role is not None:
-            messages.append({"role": item.role, "content": text_of(item.content)})
+            role = ROLES.get(item.role, item.role)
+            messages.append({"role": role, "content": text_of(item.content)})
         case "function_call":
             function = {"name": item.name or "", "arguments": parsed(item.arguments or "{}")}
             call = {"id": item.call_id, "type": "function", "function": function}
