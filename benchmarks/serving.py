@@ -153,7 +153,8 @@ def compare(args) -> None:
     if args.peer_python:
         peer = [args.peer_python, "-m", "llama_cpp.server", "--model", args.model]
         peer += ["--port", str(ports[1]), "--n_ctx", "2048", "--n_threads", threads]
-        peer += ["--n_threads_batch", threads]
+        # Else a request that comes cuts off the one that is being answered.
+        peer += ["--n_threads_batch", threads, "--interrupt_requests", "False"]
         servers.append(("llama.cpp", peer, urls[1], args.model))
     rows: dict[tuple[str, int], list[dict[str, float]]] = {}
     for round_ in range(args.rounds):

@@ -14,8 +14,8 @@ import time
 import jsonschema
 import numpy as np
 import pytest
-import schemas
 
+import schemas
 from models import checkpoints
 from pocketlm import models
 from pocketlm.engine import constraint as constraint_module
@@ -32,7 +32,9 @@ from pocketlm.engine.request import Finish
 from pocketlm.engine.runtime import Runtime
 from pocketlm.engine.sampling import SamplingParameters
 from pocketlm.errors import Error, ParameterError
+from pocketlm.formats.gguf import read_gguf
 from pocketlm.formats.open import open_checkpoint
+from pocketlm.formats.tokenizer import from_gguf
 
 #: Each byte, and some tokens of several.
 TOKENS = [bytes([byte]) for byte in range(256)]
@@ -285,6 +287,58 @@ def test_what_was_compiled_is_kept_apart_from_how_far_a_text_is(compiler):
     second = compiler.matcher(given, frozenset({END}))
     assert second.allowed()[ord("x")]
     assert first.allowed()[ord("y")]
+
+
+# The vocabularies of real models
+
+
+@pytest.fixture(scope="module", params=["phi-3", "smollm2"])
+def tokenizer(request, test_data, smollm2):
+    """SentencePiece's, whose words begin with a space of their own, and byte-level BPE."""
+    phi_3 = test_data / "tokenizer" / "ggml-vocab-phi-3.gguf"
+    path = {"phi-3": phi_3, "smollm2": smollm2}[request.param]
+    return from_gguf(read_gguf(path.read_bytes()).metadata)
+
+
+def test_real_tokens_spell_what_a_schema_says(tokenizer):
+    size = tokenizer.vocab_size
+    data = [tokenizer.token_bytes(id) for id in range(size)]
+    plain = tokenizer.encode("a")[-1]
+    compiler = Compiler(data, lambda text: tokenizer.encode_run(text, after=plain), size + 64)
+    end = min(tokenizer.eot_ids)
+    silent = [id for id in range(size) if not data[id] and id not in tokenizer.eot_ids]
+    lengths = np.array([len(each) for each in data])
+    finished = 0
+    for seed in range(40):
+        given = schemas.schema(random.Random(seed))
+        matcher = compiler.matcher(from_schema(given), tokenizer.eot_ids)
+        detokenizer = tokenizer.stream(after=end, exact=True)
+        rng = np.random.default_rng(seed)
+        text = ""
+        for _ in range(300):
+            allowed = matcher.allowed()
+            assert not allowed[silent].any()
+            assert not allowed[size:].any()
+            if allowed[end] and (rng.random() < 0.3 or allowed.sum() == len(tokenizer.eot_ids)):
+                break
+            allowed[sorted(tokenizer.eot_ids)] = False
+            ids = np.flatnonzero(allowed)
+            weights = 1 / (1.0 + lengths[ids]) ** 2  # else strings would never end
+            quote = [id for id in tokenizer.encode_run('"', after=plain) if allowed[id]]
+            if quote and rng.random() < 0.3:
+                token = quote[0]
+            else:
+                token = int(rng.choice(ids, p=weights / weights.sum()))
+            text += detokenizer.push(token)
+            matcher.advance(token)
+            if matcher.finished:
+                break
+        else:
+            continue
+        finished += 1
+        text += detokenizer.flush()
+        jsonschema.Draft202012Validator(given).validate(json.loads(text))
+    assert finished > 25
 
 
 # In an engine
