@@ -75,6 +75,8 @@ def test_an_object_gets_no_other_properties_than_those_listed():
         {"properties": {"a": {}}, "required": ["b"]},
         {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]},
         {"properties": {"a": {}}, "anyOf": [{"required": ["a"]}]},
+        {"required": ["a"], "anyOf": [{"properties": {"b": {}}}]},
+        {"anyOf": [{"properties": {"b": {}}}], "oneOf": [{"properties": {"a": {}}}]},
     ):
         assert checked(open_one) == open_one
 

@@ -175,10 +175,10 @@ def _refusal(keyword: str, value: object, schema: Mapping[str, Any]) -> str | No
 
 
 def _is_combined(schema: Mapping[str, Any]) -> bool:
-    """Whether a value must match this subschema and another: closing one would empty both."""
-    return "allOf" in schema or (
-        "properties" in schema and any(keyword in schema for keyword in _COMBINING)
-    )
+    """Whether a value must match several subschemas at once: closing one could empty them all."""
+    combining = [keyword for keyword in _COMBINING if keyword in schema]
+    others = schema.keys() - {*_COMBINING, "type", "$defs", "definitions"}
+    return "allOf" in combining or len(combining) > 1 or bool(combining and others)
 
 
 def _is_list_of_properties(schema: Mapping[str, Any]) -> bool:

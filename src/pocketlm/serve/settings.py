@@ -23,7 +23,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     #: What clients must know, or None for anybody who reaches the port.
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     #: Other web pages' origins that may use the server (`http://localhost:3000`).
     origins: frozenset[str] = frozenset()
     #: Other names by which the server may be called (behind a proxy).
