@@ -1,6 +1,6 @@
 """Answers of a real model by random schemas, judged by an independent validator.
 
-Schemas are those of the tests (tests/engine/schemas.py), one for each number from 0 on; one in five
+Schemas are those of the tests (tests/engine/random_schemas.py), one for each number from 0 on; one in five
 has a keyword that cannot be enforced, and must be refused by its name. Of the other answers, those
 that come to their end within --tokens must be valid. Exits 1 where one is not.
 
@@ -20,7 +20,7 @@ import pocketlm
 from pocketlm.errors import ParameterError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "engine"))
-import schemas
+import random_schemas as schemas
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ import time
 import jsonschema
 import numpy as np
 import pytest
+import random_schemas as schemas
 
-import schemas
 from models import checkpoints
 from pocketlm import models
 from pocketlm.engine import constraint as constraint_module

@@ -7,7 +7,7 @@ import time
 
 import pydantic
 import pytest
-import schemas
+import random_schemas as schemas
 
 from pocketlm.engine import schema as schema_module
 from pocketlm.engine.schema import checked
