@@ -1,6 +1,6 @@
 """Answers of a real model by random schemas, judged by an independent validator.
 
-Schemas are those of the tests (tests/engine/random_schemas.py), one for each number from 0 on; one in five
+Schemas are the tests' (tests/engine/random_schemas.py), one for each number from 0 on; one in five
 has a keyword that cannot be enforced, and must be refused by its name. Of the other answers, those
 that come to their end within --tokens must be valid. Exits 1 where one is not.
 
