@@ -15,10 +15,13 @@ import jsonschema
 import numpy as np
 import pytest
 import random_schemas as schemas
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from models import checkpoints
 from pocketlm import models
 from pocketlm.engine import constraint as constraint_module
+from pocketlm.engine import schema as schema_module
 from pocketlm.engine import speculation
 from pocketlm.engine.constraint import (
     Compiler,
@@ -287,6 +290,49 @@ def test_what_was_compiled_is_kept_apart_from_how_far_a_text_is(compiler):
     second = compiler.matcher(given, frozenset({END}))
     assert second.allowed()[ord("x")]
     assert first.allowed()[ord("y")]
+
+
+_ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+    | st.sampled_from(["string", "object", "integer", "array", "#", "#/$defs/a", "^a+$", "date"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [*schema_module._ENFORCED, *schema_module._ANNOTATIONS, "a", "not", "x"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+def compiled(compiler, make, source):
+    """A matcher, or None where that is refused."""
+    try:
+        return compiler.matcher(make(source), frozenset({END}))
+    except ParameterError:
+        return None
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(_ANY_JSON)
+def test_any_json_is_a_schema_or_an_error(compiler, given):
+    matcher = compiled(compiler, from_schema, given)
+    assert matcher is None or matcher.allowed().any()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from([from_regex, from_grammar]), st.text(max_size=40))
+def test_any_text_is_a_source_or_an_error(compiler, make, text):
+    matcher = compiled(compiler, make, text)
+    assert matcher is None or matcher.allowed().any()
 
 
 # The vocabularies of real models

@@ -334,6 +334,35 @@ def test_parts_of_prompts_are_small_while_a_text_is_being_written(llama, monkeyp
     assert shapes[1] == [1, engine_module.LEAST_CHUNK]
 
 
+def test_hidden_states_are_what_the_head_reads(llama, folders):
+    _, tensors = checkpoints.stored(folders["llama, grouped and tied"])
+    head = tensors["model.embed_tokens.weight"].data
+    hidden = llama.hidden(PROMPT)
+    assert hidden.dtype == np.float32
+    np.testing.assert_allclose(hidden @ head.T, llama.logits(PROMPT), atol=1e-4)
+    assert np.array_equal(llama.hidden(PROMPT[:7]), hidden[:7])
+    with pytest.raises(ParameterError):
+        llama.hidden([])
+    with pytest.raises(ContextError):
+        llama.hidden([5] * (checkpoints.CONTEXT + 1))
+    assert llama.blocks.in_use == 0
+
+
+def test_steps_can_be_made_for_readers_that_only_look(llama):
+    expected = answer(llama, PROMPT, max_tokens=9)
+    request = llama.generate(PROMPT, SamplingParameters(max_tokens=9))
+    request.begin()
+    found = []
+    while not found or not isinstance(found[-1], Finish):
+        while request.ready and not (found and isinstance(found[-1], Finish)):
+            found.append(next(request))
+        llama.advance()
+    assert request.generated == expected
+    assert request.ready
+    with pytest.raises(StopIteration):
+        next(request)
+
+
 def test_the_cache_is_let_go_with_the_last_token(llama):
     request = llama.generate(PROMPT, SamplingParameters(max_tokens=2))
     tokens = 0
