@@ -177,7 +177,7 @@ def test_a_request_that_takes_too_long_ends(serve, smollm2):
     assert response.status_code == 504
     with own.http.stream("POST", "/v1/chat/completions", json=ENDLESS) as got:
         lines = [line for line in got.iter_lines() if line]
-    assert json.loads(lines[-1][6:])["error"]["code"] == "timeout"
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "timeout"
     assert own.http.post("/v1/chat/completions", json=SHORT).status_code == 200
 
 

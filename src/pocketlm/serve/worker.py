@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pocketlm.engine.answer import Generation, Piece, Stream
 from pocketlm.engine.engine import Engine
@@ -17,6 +18,14 @@ from pocketlm.serve.errors import OverloadedError
 
 #: Models take turns: two at once would only fight for the processor.
 _STEPPING = threading.Lock()
+
+
+class _Part(NamedTuple):
+    """Pieces of one of some answers; with an `end`, the last ones, and why there are no more."""
+
+    choice: int
+    pieces: list[Piece]
+    end: Exception | None
 
 
 class Answers:
@@ -33,17 +42,16 @@ class Answers:
         #: The prompt is processed: other answers to it find it in the cache.
         self.prompt_done = False
         self._worker = worker
-        self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[tuple[int, list[Piece], Exception | None]] = asyncio.Queue()
+        self._arrived: asyncio.Queue[_Part] = asyncio.Queue()
 
     @property
     def generations(self) -> list[Generation]:
         """The answers as far as they are written."""
         return [stream.generation for stream in self.streams]
 
-    def put(self, index: int, pieces: list[Piece], end: Exception | None) -> None:
-        """Hand pieces of an answer to the reader, from any thread. `end`: there will be no more."""
-        self._loop.call_soon_threadsafe(self._arrived.put_nowait, (index, pieces, end))
+    def put(self, part: _Part) -> None:
+        """Hand a part of an answer to the reader."""
+        self._arrived.put_nowait(part)
 
     def cancel(self) -> None:
         """Stop: at once what waits, else after the step under way."""
@@ -53,12 +61,12 @@ class Answers:
         """What comes, until all are at their end. Raises what made one fail."""
         left = len(self.streams)
         while left:
-            index, pieces, end = await self._arrived.get()
-            for piece in pieces:
-                yield index, piece
-            if end is not None:
-                if not isinstance(end, StopIteration):
-                    raise end
+            part = await self._arrived.get()
+            for piece in part.pieces:
+                yield part.choice, piece
+            if part.end is not None:
+                if not isinstance(part.end, StopIteration):
+                    raise part.end
                 left -= 1
 
 
@@ -75,7 +83,8 @@ class Worker:
     """Runs up to `parallel` answers of an engine together; up to `queue` more wait their turn."""
 
     def __init__(self, engine: Engine, parallel: int, queue: int) -> None:
-        """Start the thread."""
+        """Start the thread, for readers in the event loop that runs here."""
+        self._loop = asyncio.get_running_loop()
         self.parallel = parallel
         self.queue = queue
         self._engine = engine
@@ -127,8 +136,7 @@ class Worker:
 
     def _work(self) -> None:
         while self._admit():
-            for ticket in self._running:
-                self._read(ticket)
+            self._deliver([(ticket, self._read(ticket)) for ticket in self._running])
             self._running = [t for t in self._running if not t.stream.ended]
             if self._running:
                 self._step()
@@ -154,8 +162,8 @@ class Worker:
         return not closing
 
     @staticmethod
-    def _read(ticket: _Ticket) -> None:
-        """Hand over what is there of an answer."""
+    def _read(ticket: _Ticket) -> _Part:
+        """What is there of an answer."""
         stream, answers = ticket.stream, ticket.answers
         pieces: list[Piece] = []
         end: Exception | None = None
@@ -168,8 +176,17 @@ class Worker:
             end = error
         if end is not None or any(piece.token for piece in pieces):
             answers.prompt_done = True
-        if pieces or end is not None:
-            answers.put(ticket.index, pieces, end)
+        return _Part(ticket.index, pieces, end)
+
+    def _deliver(self, parts: list[tuple[_Ticket, _Part]]) -> None:
+        """Hand parts to their readers, all at once: the event loop is woken once a step."""
+
+        def put() -> None:
+            for ticket, part in parts:
+                if part.pieces or part.end is not None:
+                    ticket.answers.put(part)
+
+        self._loop.call_soon_threadsafe(put)
 
     def _step(self) -> None:
         try:
@@ -179,8 +196,7 @@ class Worker:
             self._end(self._running, error)
             self._running = []
 
-    @staticmethod
-    def _end(tickets: Sequence[_Ticket], error: Exception) -> None:
+    def _end(self, tickets: Sequence[_Ticket], error: Exception) -> None:
         for ticket in tickets:
             ticket.stream.close()
-            ticket.answers.put(ticket.index, [], error)
+        self._deliver([(ticket, _Part(ticket.index, [], error)) for ticket in tickets])
