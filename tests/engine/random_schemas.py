@@ -27,7 +27,7 @@ REFUSED: dict[str, Any] = {
     "$anchor": "here",
     "$vocabulary": {},
     "nullable": True,
-    "minProperties": 2,
+    "minProperties": 9,
     "x-guidance": {"lenient": True},
     "colour": "red",
 }
