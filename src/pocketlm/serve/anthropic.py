@@ -14,7 +14,7 @@ from starlette.responses import Response
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.http import Body, Json, Lines, event, post, read, while_connected
+from pocketlm.serve.http import Body, Json, Lines, Many, event, post, read, while_connected
 from pocketlm.serve.task import Outcome, Task, counted, started
 
 _TYPES = {
@@ -45,14 +45,14 @@ class Block(Body):
     name: str | None = None
     input: dict[str, Any] | None = None
     tool_use_id: str | None = None
-    content: str | list[Block] | None = None
+    content: str | Many[Block] | None = None
 
 
 class Turn(Body):
     """A message."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block]
+    content: str | Many[Block]
 
 
 class FunctionTool(Body):
@@ -77,9 +77,9 @@ class CountRequest(Body):
     """The body of a request to count a prompt's tokens."""
 
     model: str | None = None
-    messages: Annotated[list[Turn], Field(min_length=1)]
-    system: str | list[Block] | None = None
-    tools: list[FunctionTool] | None = None
+    messages: Annotated[Many[Turn], Field(min_length=1)]
+    system: str | Many[Block] | None = None
+    tools: Many[FunctionTool] | None = None
     tool_choice: ToolChoice | None = None
 
 
@@ -87,7 +87,7 @@ class MessagesRequest(CountRequest):
     """The body of a request."""
 
     max_tokens: Annotated[int, Field(ge=1)]
-    stop_sequences: Annotated[list[str], Field(max_length=16)] | None = None
+    stop_sequences: Annotated[Many[str], Field(max_length=16)] | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None

@@ -9,9 +9,9 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,6 +21,9 @@ from pocketlm.serve.errors import ApiError, as_api_error
 
 #: How long the body of a request may take to arrive, in seconds.
 BODY_SECONDS = 30.0
+#: Most values of a body, counted by what comes before each: more than a prompt of any model has
+#: words, and few enough to be read in a moment.
+MOST_VALUES = 300_000
 
 _Result = TypeVar("_Result")
 
@@ -30,6 +33,12 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
+
+_Item = TypeVar("_Item")
+#: A list in a body. The first item that is wrong ends its reading: there could be millions.
+Many = Annotated[list[_Item], Field(max_length=4096, fail_fast=True)]
+#: Token ids: more than any context holds, and few enough to be read in a moment.
+Ids = Annotated[list[int], Field(max_length=1 << 20, fail_fast=True)]
 
 _Body = TypeVar("_Body", bound=Body)
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -51,6 +60,8 @@ async def read(request: Request, kind: type[_Body]) -> _Body:
     """The body, as `kind`. Raises ApiError 400 for what it is not, naming the field."""
     limit: int = request.app.state.settings.body
     data = await read_bytes(request, limit)
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise ApiError(413, f"the body has more than {MOST_VALUES:,} values", code="too_large")
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:

@@ -21,7 +21,7 @@ from pocketlm.chat.tools import Call, Tool, Toolbox, is_native
 from pocketlm.engine.constraint import Constraint, from_schema
 from pocketlm.errors import ContextError
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.http import Body, Json, Lines, compact, post, read, while_connected
+from pocketlm.serve.http import Body, Json, Lines, Many, compact, post, read, while_connected
 from pocketlm.serve.task import Outcome, Task, embedded, started
 from pocketlm.store.store import Entry
 
@@ -54,7 +54,7 @@ class ChatMessage(Body):
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     images: list[Any] | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Many[ToolCall] | None = None
     tool_name: str | None = None
 
 
@@ -82,7 +82,7 @@ class Options(Body):
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**64 - 1)] | None = None
     num_predict: int | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: str | Annotated[Many[str], Field(max_length=16)] | None = None
     repeat_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -129,8 +129,8 @@ class Asking(Body):
 class ChatRequest(Asking):
     """The body of a chat."""
 
-    messages: list[ChatMessage] = Field(default_factory=list)
-    tools: list[FunctionTool] | None = None
+    messages: Many[ChatMessage] = Field(default_factory=list)
+    tools: Many[FunctionTool] | None = None
 
 
 class GenerateRequest(Asking):
@@ -155,7 +155,7 @@ class EmbedRequest(Body):
     """The body of texts to embed."""
 
     model: str
-    input: str | Annotated[list[str], Field(max_length=2048)]
+    input: str | Many[str]
     keep_alive: float | str | None = None
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from pocketlm.engine.sampling import Token
 from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.http import Json, Lines, event, post, read, while_connected
+from pocketlm.serve.http import Ids, Json, Lines, Many, event, post, read, while_connected
 from pocketlm.serve.openai.shapes import (
     ResponseFormat,
     Sampling,
@@ -34,7 +34,7 @@ class CompletionRequest(Sampling):
     """The body of a request."""
 
     model: str | None = None
-    prompt: str | list[int] | list[str] | list[list[int]]
+    prompt: str | Ids | Many[str] | Many[Ids]
     max_tokens: Annotated[int, Field(ge=1)] | None = DEFAULT_MAX_TOKENS
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None

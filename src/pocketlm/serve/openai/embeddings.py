@@ -11,11 +11,8 @@ from starlette.responses import Response
 
 from pocketlm.errors import ContextError
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.http import Body, Json, post, read, while_connected
+from pocketlm.serve.http import Body, Ids, Json, Many, post, read, while_connected
 from pocketlm.serve.task import embedded
-
-#: As OpenAI's API has it.
-MOST_TEXTS = 2048
 
 
 class EmbeddingsRequest(Body):
@@ -24,8 +21,9 @@ class EmbeddingsRequest(Body):
     model: str | None = None
     input: (
         str
-        | Annotated[list[int], Field(min_length=1)]
-        | Annotated[list[str] | list[list[int]], Field(min_length=1, max_length=MOST_TEXTS)]
+        | Annotated[Ids, Field(min_length=1)]
+        | Annotated[Many[str], Field(min_length=1)]
+        | Annotated[Many[Ids], Field(min_length=1)]
     )
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None

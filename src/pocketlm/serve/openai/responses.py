@@ -14,7 +14,7 @@ from starlette.responses import Response
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.http import Body, Json, Lines, event, post, read, while_connected
+from pocketlm.serve.http import Body, Json, Lines, Many, event, post, read, while_connected
 from pocketlm.serve.openai.chat import ROLES, Part, parsed, text_of
 from pocketlm.serve.openai.shapes import JsonSchema, ResponseFormat, constraint_of
 from pocketlm.serve.task import Outcome, Task, started
@@ -25,11 +25,11 @@ class Item(Body):
 
     type: str = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: str | list[Part] | None = None
+    content: str | Many[Part] | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
-    output: str | list[Part] | None = None
+    output: str | Many[Part] | None = None
 
 
 class FunctionTool(Body):
@@ -65,13 +65,13 @@ class ResponsesRequest(Body):
     """The body of a request."""
 
     model: str | None = None
-    input: str | Annotated[list[Item], Field(min_length=1)]
+    input: str | Annotated[Many[Item], Field(min_length=1)]
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     stream: bool | None = None
-    tools: list[FunctionTool] | None = None
+    tools: Many[FunctionTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
     text: Text | None = None

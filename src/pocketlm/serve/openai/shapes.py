@@ -12,7 +12,7 @@ from pocketlm.engine.constraint import Constraint, from_grammar, from_regex, fro
 from pocketlm.engine.sampling import Token
 from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.serve.errors import ApiError
-from pocketlm.serve.http import Body
+from pocketlm.serve.http import Body, Many
 from pocketlm.serve.task import Outcome
 
 _TYPES = {
@@ -53,7 +53,7 @@ class Sampling(Body):
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**64 - 1)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: str | Annotated[Many[str], Field(max_length=16)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     n: Annotated[int, Field(ge=1)] | None = None
     stream: bool | None = None
