@@ -115,7 +115,7 @@ class Worker:
             if self._closing:
                 raise OverloadedError("the server is shutting down", status=503)
             waiting = len(self._waiting) + len(self._running) - self.parallel
-            if waiting >= self.queue > 0 or waiting >= 0 >= self.queue:
+            if waiting >= self.queue:
                 raise OverloadedError(f"{len(self._waiting)} answers wait already; try again soon")
             self._waiting += [_Ticket(answers, i, stream) for i, stream in enumerate(streams)]
             self._changed.notify()
