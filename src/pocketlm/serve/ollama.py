@@ -6,8 +6,9 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -211,7 +212,8 @@ async def generate(request: Request) -> Response:
     return await _answered(request, body, task, lambda text, _: {"response": text})
 
 
-_Shape = Any
+#: How text and calls of an answer stand in a response.
+_Shape = Callable[[str, Sequence[Call]], Mapping[str, object]]
 
 
 async def _answered(request: Request, body: Asking, task: Task, shape: _Shape) -> Response:
@@ -305,7 +307,7 @@ async def tags(request: Request) -> Response:
     return Json({"models": models})
 
 
-def _listed(name: str, path: Any) -> dict[str, object]:  # noqa: ANN401
+def _listed(name: str, path: Path) -> dict[str, object]:
     entry = Entry(name, path, "")
     return {
         "name": name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -232,7 +232,7 @@ async def _stream(request: Request, body: ResponsesRequest, task: Task) -> Async
         yield line(f"response.{response['status']}", response=response)
 
 
-def _closed(line: Any, message: str, text: str) -> list[str]:  # noqa: ANN401
+def _closed(line: Callable[..., str], message: str, text: str) -> list[str]:
     """The events that end a message."""
     place = {"item_id": message, "output_index": 0, "content_index": 0}
     item = _message(message, text)
