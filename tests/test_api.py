@@ -1,12 +1,15 @@
 """The Python interface, on the real default model."""
 
+import json
 import math
+import re
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pydantic
 import pytest
 
 import pocketlm
@@ -217,3 +220,38 @@ def test_importing_is_quick_and_brings_no_numpy():
         for _ in range(3)
     )
     assert took < 0.05
+
+
+class _City(pydantic.BaseModel):
+    name: str = pydantic.Field(max_length=20)
+    river: str = pydantic.Field(max_length=20)
+
+
+def test_an_answer_has_the_form_that_is_asked_for(model):
+    question = [{"role": "user", "content": "Describe Paris."}]
+    for schema in (_City, _City.model_json_schema(), json.dumps(_City.model_json_schema())):
+        answer = model.chat(question, schema=schema, max_tokens=100)
+        assert answer.finish_reason == "stop"
+        _City.model_validate_json(answer.text)
+    assert re.fullmatch("(yes|no)!", model.chat(question, regex="(yes|no)!").text)
+    assert model.generate("A or B? ", grammar='start: "A" | "B"').text in ("A", "B")
+    with model.chat_stream(question, schema=_City, max_tokens=100) as stream:
+        assert "".join(map(str, stream)) == answer.text
+    assert model.chat(question, schema=_City, max_tokens=3).finish_reason == "length"
+
+
+def test_what_cannot_be_enforced_is_named(model):
+    with pytest.raises(ParameterError, match="uniqueItems"):
+        model.generate("x", schema={"uniqueItems": True})
+    with pytest.raises(ParameterError, match="one of"):
+        model.generate("x", regex="a", grammar='start: "a"')
+
+
+def test_texts_become_vectors_of_length_one(model):
+    dog, puppy, shares = map(
+        model.embed, ("A dog runs in the park.", "A puppy plays outside.", "Shares fell today.")
+    )
+    assert dog.shape == (576,)
+    assert np.linalg.norm(dog) == pytest.approx(1, abs=1e-5)
+    assert dog @ puppy > dog @ shares
+    assert np.array_equal(dog, model.embed(model.text_tokens("A dog runs in the park.")))

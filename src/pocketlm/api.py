@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlm.engine.answer import Generation, Piece, Stream
+from pocketlm.engine.constraint import Compiler, Constraint, from_options
 from pocketlm.engine.engine import Engine
 from pocketlm.engine.prefixes import PrefixCache, PrefixFolder, prefix_folder
 from pocketlm.engine.runtime import DEFAULT_CACHE_TYPE, Runtime
@@ -149,43 +151,129 @@ class Model:
 
         return template_for(self.tokenizer, self.checkpoint.chat_template)
 
-    def generate(self, prompt: str | Sequence[int], **options: object) -> Generation:
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        schema: object = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        **options: object,
+    ) -> Generation:
         """Continue a text, or token ids as they are. Raises ContextError for one that is too long.
+
+        The answer is JSON of a `schema` (as a dictionary, as JSON, or a pydantic model class), or
+        what a `regex` matches (Rust's syntax), or a `grammar` generates (Lark or GBNF); it is whole
+        unless its finish_reason is "length". ParameterError names what cannot be enforced.
 
         >>> model.generate("The capital of France is", max_tokens=8).text
         ' Paris.\\n'
         """
-        return self.stream(prompt, **options).complete()
+        return self.stream(
+            prompt, schema=schema, regex=regex, grammar=grammar, **options
+        ).complete()
 
-    def stream(self, prompt: str | Sequence[int], **options: object) -> Stream:
+    def stream(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        schema: object = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        **options: object,
+    ) -> Stream:
         """As `generate`, piece by piece as the text is written."""
-        return self._answer(self._prompt(prompt), SamplingParameters.of(options), self._stop_ids)
+        constraint = from_options(schema, regex, grammar)
+        parameters = SamplingParameters.of(options)
+        return self.answer(self.text_tokens(prompt), parameters, constraint, chat=False)
 
-    def chat(self, messages: Sequence[Message], **options: object) -> Generation:
-        """Answer a conversation: [{"role": "user", "content": "Hello"}, …].
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: object = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        **options: object,
+    ) -> Generation:
+        """Answer a conversation: [{"role": "user", "content": "Hello"}, …]. See `generate`.
 
         An assistant's message may carry the `tokens` that it was generated as; they are used as
         they are. Raises TemplateError, and ContextError for a conversation that is too long.
         """
-        return self.chat_stream(messages, **options).complete()
+        return self.chat_stream(
+            messages, schema=schema, regex=regex, grammar=grammar, **options
+        ).complete()
 
-    def chat_stream(self, messages: Sequence[Message], **options: object) -> Stream:
+    def chat_stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        schema: object = None,
+        regex: str | None = None,
+        grammar: str | None = None,
+        **options: object,
+    ) -> Stream:
         """As `chat`, piece by piece as the text is written."""
+        constraint = from_options(schema, regex, grammar)
         parameters = SamplingParameters.of(options)
-        if self.template.stop_strings:
-            stop = (*parameters.stop, *self.template.stop_strings)
-            parameters = SamplingParameters.of({**options, "stop": stop})
-        return self._answer(self.prompt_tokens(messages), parameters, self._chat_stop_ids)
+        return self.answer(self.prompt_tokens(messages), parameters, constraint, chat=True)
 
-    def prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids that `chat` sends for these messages."""
+    def prompt_tokens(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, object]] | None = None,
+    ) -> list[int]:
+        """The token ids that `chat` sends for these messages; `tools` go to the template."""
         from pocketlm.chat.prompt import chat_tokens
 
-        return chat_tokens(self.template, self.tokenizer, messages)
+        return chat_tokens(self.template, self.tokenizer, messages, tools=tools)
+
+    def text_tokens(self, prompt: str | Sequence[int]) -> list[int]:
+        """The token ids that `generate` sends for a text: BOS first, where the model wants it."""
+        if not isinstance(prompt, str):
+            return list(prompt)
+        bos = self.tokenizer.bos_id
+        begin = [bos] if self.tokenizer.add_bos and bos is not None else []
+        return begin + self.tokenizer.encode(prompt)
+
+    def answer(
+        self,
+        prompt: list[int],
+        parameters: SamplingParameters,
+        constraint: Constraint | None = None,
+        *,
+        chat: bool,
+    ) -> Stream:
+        """Continue token ids. With `chat`, also what ends a turn of the template's ends the answer.
+
+        Raises ParameterError for a constraint that no text meets.
+        """
+        if chat and self.template.stop_strings:
+            stop = (*parameters.stop, *self.template.stop_strings)
+            parameters = replace(parameters, stop=stop)
+        stop_ids = self._chat_stop_ids if chat else self._stop_ids
+        matcher = None
+        if constraint is not None:
+            matcher = self._compiler.matcher(constraint, stop_ids)
+        request = self.engine.generate(prompt, parameters, stop_ids, matcher)
+        request.timings.load_s = self.load_s
+        detokenizer = self.tokenizer.stream(after=prompt[-1], exact=matcher is not None)
+        return Stream(request, detokenizer)
 
     def logits(self, tokens: Sequence[int], *, chunk: int | None = None) -> npt.NDArray[np.float32]:
         """Logits after each token, float32 [len(tokens), vocabulary]; `chunk` tokens at a time."""
         return self.engine.logits(tokens, chunk)
+
+    def embed(self, text: str | Sequence[int]) -> npt.NDArray[np.float32]:
+        """A text, or token ids, as a vector of length 1: float32 [hidden size].
+
+        It is the mean of what the model's output head reads after each token. A model that was
+        trained for text, not for embeddings, gives coarse ones.
+        """
+        mean = self.engine.hidden(self.text_tokens(text)).mean(axis=0, dtype=np.float64)
+        length = max(float(np.linalg.norm(mean)), 1e-12)
+        return np.asarray(mean / length, dtype=np.float32)
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
         """Token ids of a text, without BOS; with `special`, control tokens' spellings count."""
@@ -217,19 +305,16 @@ class Model:
         """Close."""
         self.close()
 
-    def _prompt(self, prompt: str | Sequence[int]) -> list[int]:
-        if not isinstance(prompt, str):
-            return list(prompt)
-        bos = self.tokenizer.bos_id
-        begin = [bos] if self.tokenizer.add_bos and bos is not None else []
-        return begin + self.tokenizer.encode(prompt)
-
-    def _answer(
-        self, prompt: list[int], parameters: SamplingParameters, stop_ids: frozenset[int]
-    ) -> Stream:
-        request = self.engine.generate(prompt, parameters, stop_ids)
-        request.timings.load_s = self.load_s
-        return Stream(request, self.tokenizer.stream(after=prompt[-1]))
+    @functools.cached_property
+    def _compiler(self) -> Compiler:
+        tokenizer = self.tokenizer
+        # What constraints force is text within an answer: it gets no space of its own.
+        plain = next(iter(set(range(tokenizer.vocab_size)) - tokenizer.control_ids), None)
+        return Compiler(
+            [tokenizer.token_bytes(id) for id in range(tokenizer.vocab_size)],
+            lambda text: tokenizer.encode_run(text, after=plain),
+            self.program.vocab_size,
+        )
 
     @functools.cached_property
     def _stop_ids(self) -> frozenset[int]:

@@ -17,6 +17,15 @@ class ParameterError(Error, ValueError):
     exit_code = 2
 
 
+class ConstraintError(ParameterError):
+    """A schema, a regular expression or a grammar (`kind`) is unsound, or cannot be enforced."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        """`message` begins with the kind, or says it."""
+        super().__init__(message)
+        self.kind = kind
+
+
 class ModelFileError(Error):
     """A model file is missing, damaged or contradicts itself."""
 

@@ -291,8 +291,76 @@ def test_what_is_being_written_is_not_held_up_by_a_long_prompt(llama):
     for _ in range(4):
         next(long)
         next(short)
-    # The long one's second chunk fills a step; then the short one writes with the third and on.
-    assert shapes == [[16], [16], [3], [1, 15], [1, 15], [1, 15], [1, 15]]
+    # The short one is whole in the long one's second step, and writes beside the third and on.
+    assert shapes == [[16], [3, 13], [1, 15], [1, 15], [1, 15], [1, 15]]
+
+
+def test_prompts_share_a_step_and_short_ones_leave_over_what_they_do_not_need(llama):
+    run, shapes = llama.runtime.run, []
+
+    def noted(tokens, segments, picks):
+        shapes.append([count for count, *_ in segments])
+        return run(tokens, segments, picks)
+
+    llama.runtime.run = noted
+    requests = [
+        llama.generate(checkpoints.tokens(length, seed=length), SamplingParameters(max_tokens=1))
+        for length in (30, 40, 2)
+    ]
+    for request in requests:
+        request.begin()
+    llama.advance()
+    assert shapes == [[2, 7, 7]]
+
+
+def test_parts_of_prompts_are_small_while_a_text_is_being_written(llama, monkeypatch):
+    monkeypatch.setattr(engine_module, "CHUNK", 64)
+    monkeypatch.setattr(engine_module, "STALL", 0.0)
+    run, shapes = llama.runtime.run, []
+
+    def noted(tokens, segments, picks):
+        shapes.append([count for count, *_ in segments])
+        return run(tokens, segments, picks)
+
+    short = llama.generate(checkpoints.tokens(20), SamplingParameters(max_tokens=9))
+    while not isinstance(next(short), Token):
+        pass
+    llama.runtime.run = noted
+    long = llama.generate(checkpoints.tokens(100, seed=3), SamplingParameters(max_tokens=3))
+    next(long)
+    next(short)
+    next(long)
+    assert shapes[0] in ([64], [1, engine_module.LEAST_CHUNK])
+    assert shapes[1] == [1, engine_module.LEAST_CHUNK]
+
+
+def test_hidden_states_are_what_the_head_reads(llama, folders):
+    _, tensors = checkpoints.stored(folders["llama, grouped and tied"])
+    head = tensors["model.embed_tokens.weight"].data
+    hidden = llama.hidden(PROMPT)
+    assert hidden.dtype == np.float32
+    np.testing.assert_allclose(hidden @ head.T, llama.logits(PROMPT), atol=1e-4)
+    assert np.array_equal(llama.hidden(PROMPT[:7]), hidden[:7])
+    with pytest.raises(ParameterError):
+        llama.hidden([])
+    with pytest.raises(ContextError):
+        llama.hidden([5] * (checkpoints.CONTEXT + 1))
+    assert llama.blocks.in_use == 0
+
+
+def test_steps_can_be_made_for_readers_that_only_look(llama):
+    expected = answer(llama, PROMPT, max_tokens=9)
+    request = llama.generate(PROMPT, SamplingParameters(max_tokens=9))
+    request.begin()
+    found = []
+    while not found or not isinstance(found[-1], Finish):
+        while request.ready and not (found and isinstance(found[-1], Finish)):
+            found.append(next(request))
+        llama.advance()
+    assert request.generated == expected
+    assert request.ready
+    with pytest.raises(StopIteration):
+        next(request)
 
 
 def test_the_cache_is_let_go_with_the_last_token(llama):

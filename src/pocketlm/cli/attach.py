@@ -26,11 +26,16 @@ def compose(prompt: str, piped: str, files: Sequence[Path]) -> str:
     return text
 
 
-def _framed(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What a file holds. Raises ParameterError when it cannot be read or is no text."""
     try:
-        body = _text(path.read_bytes(), str(path)).strip("\n")
+        return _text(path.read_bytes(), str(path))
     except OSError as error:
         raise ParameterError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _framed(path: Path) -> str:
+    body = text_of(path).strip("\n")
     return f"--- {path.name} ---\n{body}\n--- end of {path.name} ---"
 
 

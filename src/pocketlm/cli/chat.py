@@ -75,10 +75,14 @@ def chat(
         last = history.list(limit=1)[0] if resume and history.last() is not None else None
         if resume and last is None:
             raise HistoryError("there is no conversation to go on with")
+        preset = options.preset_of(model)
+        if preset is not None:
+            model, system = preset.model, preset.system if system is None else system
         name = model or (last.model if last else DEFAULT_MODEL)
         if store.catalogue.get(name) is None and Path(name).exists():
             name = str(Path(name).absolute())  # so that -c finds it from any folder
         sampling = options.sampling(
+            preset,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,

@@ -10,7 +10,22 @@ from typing import Annotated
 
 import typer
 
-from pocketlm.cli import bench, chat, export, list, needle, pull, quality, quantize, rm, run, show
+from pocketlm.cli import (
+    bench,
+    chat,
+    export,
+    list,
+    needle,
+    preset,
+    ps,
+    pull,
+    quality,
+    quantize,
+    rm,
+    run,
+    serve,
+    show,
+)
 from pocketlm.cli.options import Offline
 from pocketlm.cli.output import fail
 from pocketlm.errors import Error
@@ -25,6 +40,10 @@ app = typer.Typer(
 )
 app.command()(chat.chat)
 app.command()(run.run)
+app.command()(serve.serve)
+app.command()(ps.ps)
+app.command()(ps.stop)
+app.command()(preset.preset)
 app.command()(pull.pull)
 app.command("list")(list.list_models)
 app.command()(show.show)

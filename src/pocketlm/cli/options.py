@@ -1,15 +1,21 @@
 """Options and arguments that several commands share, and what they become."""
 
 import os
-from collections.abc import Mapping
+import re
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pocketlm.errors import ParameterError
+
+if TYPE_CHECKING:
+    from pocketlm.chat.presets import Preset
 
 
 def models(incomplete: str) -> list[str]:
     """Completion of a model's name: the catalogue's and those on this machine."""
+    from pocketlm.chat.presets import Presets
     from pocketlm.errors import Error
     from pocketlm.store import Store
 
@@ -17,6 +23,7 @@ def models(incomplete: str) -> list[str]:
         store = Store(offline=True)
         names = {entry.name for entry in store.catalogue.entries}
         names.update(entry.name for entry in store.list())
+        names.update(Presets(store.home / "presets").names())
     except Error:
         return []
     return sorted(name for name in names if name.startswith(incomplete))
@@ -85,9 +92,6 @@ Quantize = Annotated[
     typer.Option("--quantize", help="Quantise 16- and 32-bit weights while they are loaded."),
 ]
 
-#: How answers are sampled as long as no temperature is said: near the likeliest words, as small
-#: models want it, and against repeating themselves.
-SAMPLING: Mapping[str, object] = {"temperature": 0.3, "top_p": 0.9, "frequency_penalty": 0.2}
 Temperature = Annotated[
     float | None,
     typer.Option(
@@ -119,7 +123,34 @@ Stop = Annotated[
 ]
 
 
-def sampling(**said: object) -> dict[str, object]:
-    """What was said, for `engine.sampling`; and SAMPLING, unless a temperature was said."""
-    said = {name: value for name, value in said.items() if value not in (None, [])}
-    return said if "temperature" in said else {**SAMPLING, **said}
+def sampling(preset: "Preset | None" = None, **said: object) -> dict[str, Any]:
+    """What was said, for `engine.sampling`; what was not, as the preset has it.
+
+    Where neither has a temperature, CHAT_SAMPLING.
+    """
+    from pocketlm.engine.sampling import CHAT_SAMPLING
+
+    chosen = {name: value for name, value in said.items() if value not in (None, [])}
+    if preset is not None:
+        chosen = {**preset.sampling, **chosen}
+    return chosen if "temperature" in chosen else {**CHAT_SAMPLING, **chosen}
+
+
+def preset_of(name: str | None) -> "Preset | None":
+    """The preset of that name, if it is no model's."""
+    from pocketlm.chat.presets import Presets
+
+    return None if name is None else Presets().get(name)
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE | re.ASCII)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
+
+
+def bytes_of(text: str) -> int:
+    """A size as people write it ("1.8GiB", "900MB", "1.8e9" is not) in bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ParameterError(f"size is {text!r}; write it as 1.8GiB, 1800MB or 1800000000")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])

@@ -1,31 +1,19 @@
 """`pocketlm quantize`: a model in fewer bits."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketlm.cli.options import Model, Offline
+from pocketlm.cli.options import Model, Offline, bytes_of
 from pocketlm.errors import ParameterError
 
 if TYPE_CHECKING:
     from pocketlm.quantize.plan import Choice
     from pocketlm.quantize.quantizer import Result
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE | re.ASCII)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 #: The name of the text that comes with pocketlm.
 _DEFAULT = "default"
-
-
-def bytes_of(text: str) -> int:
-    """A size as people write it ("1.8GiB", "900MB", "1.8e9" is not) in bytes."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ParameterError(f"size is {text!r}; write it as 1.8GiB, 1800MB or 1800000000")
-    number, unit, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
 
 
 def quantize(

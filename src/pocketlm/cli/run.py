@@ -32,6 +32,17 @@ def run(
     cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
     no_prefix_cache: options.NoPrefixCache = False,
+    schema: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Answer with JSON of the JSON schema in FILE."),
+    ] = None,
+    regex: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Answer with what PATTERN matches.")
+    ] = None,
+    grammar: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Answer as the grammar in FILE says (Lark or GBNF)."),
+    ] = None,
     json: options.Json = False,
     offline: options.Offline = False,
 ) -> None:
@@ -47,18 +58,26 @@ def run(
       pocketlm run smollm2 "What do these do?" -f one.py -f two.py
       pocketlm run phi3 "Name a colour." --temperature 0.8 --seed 7 --max-tokens 20
       pocketlm run smollm2 "Name a colour." --json
+      pocketlm run smollm2 "Describe a dog." --schema dog.json
+      pocketlm run smollm2 "Is water wet?" --regex "yes|no"
     """
     from pocketlm.cli.answer import loaded, say
-    from pocketlm.cli.attach import compose, piped_input
+    from pocketlm.cli.attach import compose, piped_input, text_of
+    from pocketlm.engine.constraint import from_options
+    from pocketlm.engine.sampling import SamplingParameters
 
     if TYPE_CHECKING:
         from pocketlm.chat.prompt import Message
 
+    preset = options.preset_of(model)
+    if preset is not None:
+        model, system = preset.model, preset.system if system is None else system
     text = compose(prompt or "", piped_input(), file or [])
     messages: list[Message] = [{"role": "user", "content": text}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
     sampling = options.sampling(
+        preset,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
@@ -70,6 +89,13 @@ def run(
         max_tokens=max_tokens,
         stop=stop,
     )
+    constraint = from_options(
+        None if schema is None else text_of(schema),
+        regex,
+        None if grammar is None else text_of(grammar),
+    )
+    if constraint is not None and temperature is None and preset is None:
+        del sampling["frequency_penalty"]  # quotes and braces are to be repeated
     with loaded(
         model,
         threads=threads,
@@ -78,7 +104,9 @@ def run(
         quantize=quantize,
         prefix_cache=not no_prefix_cache,
     ) as opened:
-        answer = say(opened.chat_stream(messages, **sampling), quiet=json)
+        ids = opened.prompt_tokens(messages)
+        parameters = SamplingParameters.of(sampling)
+        answer = say(opened.answer(ids, parameters, constraint, chat=True), quiet=json)
     if json:
         print(json_format.dumps(answer.as_json(), ensure_ascii=False))
     if answer.interrupted:

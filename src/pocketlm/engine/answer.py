@@ -48,6 +48,8 @@ class Generation:
     #: Tokens of the prompt that the cache already held.
     cached_tokens: int
     timings: Timings
+    #: The stop string that ended the text.
+    stopped_by: str | None
     #: For each token, where `logprobs` was asked for.
     logprobs: list[Token] | None
     notices: list[str]
@@ -78,9 +80,24 @@ class Stream:
             completion_tokens=len(self._tokens),
             cached_tokens=request.cached_tokens,
             timings=request.timings,
+            stopped_by=self._text.stopped_by,
             logprobs=None if request.parameters.logprobs is None else list(self._tokens),
             notices=list(self._notices),
         )
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to read."""
+        return self._ended
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next piece, or the end, is there, and takes no step of the engine's."""
+        return self._ended or self._request.ready
+
+    def begin(self) -> None:
+        """Take part in the engine's steps; reading the first piece does so, too."""
+        self._request.begin()
 
     def complete(self) -> Generation:
         """Read to the end."""

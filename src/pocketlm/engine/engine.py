@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ids
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,8 +29,14 @@ from pocketlm.engine.sequence import Sequence
 from pocketlm.engine.speculation import MOST, Speculation
 from pocketlm.errors import ContextError, Error, ParameterError
 
+if TYPE_CHECKING:
+    from pocketlm.engine.constraint import Matcher
+
 #: Most tokens of one step: a long prompt is processed in chunks of this size.
 CHUNK = 256
+#: Seconds that parts of prompts may take in a step while other texts wait for their next token, and
+#: how many tokens they are at least: fewer would take hardly less time.
+STALL, LEAST_CHUNK = 0.25, 16
 
 
 @dataclass(frozen=True)
@@ -95,17 +102,20 @@ class Engine:
         self._left: list[Request] = []
         self._turn = threading.Condition()
         self._running = False
+        self._prompt_token_s = 0.0  # what a token of a prompt took last
 
     def generate(
         self,
         prompt: Ids[int],
         parameters: SamplingParameters | None = None,
         stop_ids: frozenset[int] = frozenset(),
+        matcher: Matcher | None = None,
     ) -> Request:
         """Continue the token ids of `prompt` until one of `stop_ids`, max_tokens or a full context.
 
-        Nothing runs before the first event is asked for. Raises ParameterError for ids outside the
-        vocabulary and ContextError for a prompt that leaves no room for an answer.
+        With a `matcher`, only what it allows, until it is finished. Nothing runs before the first
+        event is asked for. Raises ParameterError for ids outside the vocabulary and ContextError
+        for a prompt that leaves no room for an answer.
         """
         parameters = parameters or SamplingParameters()
         self._check(prompt)
@@ -117,7 +127,7 @@ class Engine:
         room = self.context - len(prompt)
         limit = len(prompt) + min(room, parameters.max_tokens or room)
         sampler = Sampler(parameters, prompt, self._banned, self._vocab_size)
-        return Request(self, prompt, parameters, stop_ids, sampler, limit)
+        return Request(self, prompt, parameters, stop_ids, sampler, limit, matcher)
 
     def logits(self, tokens: Ids[int], chunk: int | None = None) -> npt.NDArray[np.float32]:
         """Logits after each token: float32 [len(tokens), vocabulary].
@@ -125,14 +135,27 @@ class Engine:
         All positions use the LongRoPE factors of the whole length. `chunk` tokens are processed at
         a time (None: all at once). No cached prefix is used.
         """
+        size = max(len(tokens), 1) if chunk is None else chunk
+        if not isinstance(size, int) or size < 1:
+            raise ParameterError(f"chunk is {chunk!r}; it must be a whole number of at least 1")
+        return self._read(tokens, size, self.runtime.run)
+
+    def hidden(self, tokens: Ids[int]) -> npt.NDArray[np.float32]:
+        """What the output head reads after each token: float32 [len(tokens), hidden size]."""
+        return self._read(tokens, CHUNK, self.runtime.run_hidden)
+
+    def _read(
+        self,
+        tokens: Ids[int],
+        size: int,
+        run: Callable[[Ids[int], Ids[Segment], Ids[int]], npt.NDArray[np.float32]],
+    ) -> npt.NDArray[np.float32]:
+        """What `run` gives for each token, `size` of them at a time."""
         self._check(tokens)
         if len(tokens) > self.context:
             raise ContextError(
                 f"there are {len(tokens):,} tokens; the context window has {self.context:,}"
             )
-        size = len(tokens) if chunk is None else chunk
-        if not isinstance(size, int) or size < 1:
-            raise ParameterError(f"chunk is {chunk!r}; it must be a whole number of at least 1")
         rope_set = self.runtime.program.rope.set_for(len(tokens))
         rows = []
         sequence = Sequence(self.blocks)
@@ -143,7 +166,7 @@ class Engine:
                     sequence.extend(part)
                     table = np.array(sequence.table, dtype=np.int32)
                     segment = (len(part), start, rope_set, table)
-                    rows.append(self.runtime.run(part, [segment], range(len(part))))
+                    rows.append(run(part, [segment], range(len(part))))
                     sequence.commit()
         finally:
             with self._alone():
@@ -160,6 +183,12 @@ class Engine:
         except BaseException:
             self._take_back()
             raise
+
+    def advance(self) -> None:
+        """Make one step, for a caller that reads what is there in between (see `Request.ready`)."""
+        with self._alone() as mine:
+            assert mine
+            self.step()
 
     def close(self) -> None:
         """End all requests, give the cache back, and wait until what goes to disk is there."""
@@ -198,18 +227,20 @@ class Engine:
     def _schedule(self) -> list[Part]:
         """Which tokens run next: one of each text that is being written, then parts of prompts.
 
-        A request whose reader has not taken what is there waits.
+        Prompts share what room there is alike, and what short ones leave over goes to long ones. A
+        request whose reader has not taken what is there waits.
         """
-        room = CHUNK
         parts: list[Part] = []
         ready = [r for r in list(self._requests) if not r.events]
-        ready.sort(key=lambda request: len(request.pending) > 1)
-        for request, draft in zip(ready, self._drafts(ready), strict=True):
-            if room == 0:
+        ready.sort(key=lambda request: len(request.pending))
+        room = self._room(ready)
+        for place, (request, draft) in enumerate(zip(ready, self._drafts(ready), strict=True)):
+            if room <= 0:
                 break
             try:
                 sequence = request.prepare(self.blocks, self.runtime.program.rope)
-                start, tokens = len(sequence), request.pending[:room]
+                share = max(room // (len(ready) - place), 1)
+                start, tokens = len(sequence), request.pending[:share]
                 if len(tokens) > 1:  # the text is processed again
                     draft = []
                 sequence.extend(tokens, len(draft))
@@ -220,12 +251,19 @@ class Engine:
             room -= len(tokens)
         return parts
 
+    def _room(self, ready: Ids[Request]) -> int:
+        """How many tokens a step may have: fewer where texts are being written beside prompts."""
+        writing = sum(len(request.pending) == 1 for request in ready)
+        if writing in (0, len(ready)) or not self._prompt_token_s:
+            return CHUNK
+        return min(CHUNK, writing + max(LEAST_CHUNK, int(STALL / self._prompt_token_s)))
+
     def _drafts(self, requests: Ids[Request]) -> list[list[int]]:
         """For each request a guess at its next tokens, or none. Prompts leave no time for any."""
         if self.speculation is None or any(len(request.pending) > 1 for request in requests):
             return [[] for _ in requests]
         rope = self.runtime.program.rope
-        proposals = [r.drafter.propose(min(MOST, r.draft_room(rope))) for r in requests]
+        proposals = [request.propose(MOST, rope) for request in requests]
         return self.speculation.drafts(proposals)
 
     def _run(self, parts: Ids[Part]) -> npt.NDArray[np.float32]:
@@ -238,8 +276,11 @@ class Engine:
             picks += range(len(tokens) - part.rows, len(tokens))
         began = time.perf_counter()
         logits = self.runtime.run(tokens, [part.segment for part in parts], picks)
+        seconds = time.perf_counter() - began
         if self.speculation is not None:
-            self.speculation.measured(len(tokens), len(picks), time.perf_counter() - began)
+            self.speculation.measured(len(tokens), len(picks), seconds)
+        if len(tokens) > LEAST_CHUNK > len(picks):
+            self._prompt_token_s = seconds / len(tokens)
         for part in parts:
             part.sequence.commit()
         return logits

@@ -18,11 +18,12 @@ import numpy.typing as npt
 
 from pocketlm.engine.sampling import Sampler, SamplingParameters, Token
 from pocketlm.engine.sequence import Sequence
-from pocketlm.engine.speculation import Drafter
+from pocketlm.engine.speculation import FORCED, Drafter
 from pocketlm.errors import Error
 
 if TYPE_CHECKING:
     from pocketlm.engine.blocks import BlockPool
+    from pocketlm.engine.constraint import Matcher
     from pocketlm.engine.engine import Engine
     from pocketlm.models.program import Rope
 
@@ -44,7 +45,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class Finish:
-    """The end, and why: "stop" (a stop token), "length" (max_tokens, or the context is full)."""
+    """The end, and why: "stop" or "length".
+
+    "stop" is a stop token, or a text that its constraint lets be no longer; "length" is max_tokens,
+    or a full context.
+    """
 
     reason: str
 
@@ -80,6 +85,7 @@ class Request:
         stop_ids: frozenset[int],
         sampler: Sampler,
         limit: int,
+        matcher: Matcher | None = None,
     ) -> None:
         """See `Engine.generate`; `limit` is how many tokens there may be in all."""
         self.tokens = list(prompt)
@@ -96,6 +102,7 @@ class Request:
         self._stop_ids = stop_ids
         self._sampler = sampler
         self._limit = limit
+        self._matcher = matcher
         self._begun: float | None = None
 
     @property
@@ -107,6 +114,14 @@ class Request:
     def pending(self) -> list[int]:
         """The ids that are still to be processed."""
         return self.tokens[len(self.sequence) if self.sequence is not None else 0 :]
+
+    def propose(self, most: int, rope: Rope) -> tuple[list[int], list[float]]:
+        """Up to `most` tokens that may come next, and how probable it is that all up to each do."""
+        most = min(most, self.draft_room(rope))
+        forced = self._matcher.forced()[: max(most, 0)] if self._matcher is not None else []
+        if forced:
+            return forced, [FORCED] * len(forced)
+        return self.drafter.propose(most)
 
     def draft_room(self, rope: Rope) -> int:
         """How many drafted tokens may be processed after the known ones.
@@ -158,7 +173,8 @@ class Request:
         reason = None
         kept = 0
         for row, drafted in zip(logits, (*draft, None), strict=True):
-            token = self._sampler.choose(row)
+            allowed = None if self._matcher is None else self._matcher.allowed()
+            token = self._sampler.choose(row, allowed)
             if len(self.tokens) == self.prompt_tokens and self._begun is not None:
                 self.timings.first_token_s = time.perf_counter() - self._begun
             if token.id in self._stop_ids:
@@ -166,7 +182,11 @@ class Request:
                 break
             self.tokens.append(token.id)
             self.events.append(token)
-            if len(self.tokens) >= self._limit:
+            if self._matcher is not None:
+                self._matcher.advance(token.id)
+            if self._matcher is not None and self._matcher.finished:
+                reason = "stop"
+            elif len(self.tokens) >= self._limit:
                 reason = "length"
             if reason or token.id != drafted:
                 break
@@ -197,6 +217,17 @@ class Request:
         if engine is not None:
             engine.leave(self)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next event is there, and takes no step."""
+        return bool(self.events) or self._engine is None
+
+    def begin(self) -> None:
+        """Take part in steps; reading the first event does so, too."""
+        if self._begun is None and self._engine is not None:
+            self._begun = time.perf_counter()
+            self._engine.join(self)
+
     def __iter__(self) -> Self:
         """Return itself."""
         return self
@@ -206,9 +237,7 @@ class Request:
         engine = self._engine
         if engine is None:
             raise StopIteration
-        if self._begun is None:
-            self._begun = time.perf_counter()
-            engine.join(self)
+        self.begin()
         try:
             event = engine.next_event(self)
         except BaseException:

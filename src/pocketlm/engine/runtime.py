@@ -6,6 +6,7 @@ prepared matrix, each operation a call of the executor's. It knows no sequence a
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from pocketlm import _native
 from pocketlm.errors import Error, ModelFileError, ParameterError, UnsupportedError
-from pocketlm.models.program import Attend, Embed, Pick, Program, Project, Weight
+from pocketlm.models.program import Attend, Embed, Operation, Pick, Program, Project, Weight
 
 if TYPE_CHECKING:
     from pocketlm.formats.checkpoint import Tensor
@@ -77,7 +78,8 @@ class Runtime:
         types = {} if quantize is None else _quantized_types(program, quantize.upper())
         self._tensors = tensors
         self._matrices = {w: self._matrix(w, types.get(w)) for w in program.weights}
-        self._executor = self._build()
+        self._vectors: dict[Weight, npt.NDArray[np.float32]] = {}
+        self._executor = self._build(program.operations, program.buffers, self._matrices)
         del self._tensors
 
     @property
@@ -117,8 +119,42 @@ class Runtime:
         self, tokens: Sequence[int], segments: Sequence[Segment], picks: Sequence[int]
     ) -> npt.NDArray[np.float32]:
         """One step: the logits, float32 [len(picks), vocabulary]. See `_native.Executor.run`."""
+        return self._run(self._executor, tokens, segments, picks)
+
+    def run_hidden(
+        self, tokens: Sequence[int], segments: Sequence[Segment], picks: Sequence[int]
+    ) -> npt.NDArray[np.float32]:
+        """As `run`, for what the output head reads: float32 [len(picks), hidden size]."""
+        return self._run(self._without_head, tokens, segments, picks)
+
+    @functools.cached_property
+    def _without_head(self) -> _native.Executor:
+        """The same program, with an identity matrix for its output head."""
+        operations = self.program.operations
+        at = next(i for i, operation in enumerate(operations) if isinstance(operation, Pick))
+        picked, head = operations[at], operations[at + 1]
+        assert isinstance(picked, Pick)
+        assert isinstance(head, Project)
+        width = self.program.buffers[picked.output]
+        identity = Weight("identity", width, width, "F32", 4 * width * width)
+        ones = np.eye(width, dtype=np.float32).view(np.uint8).reshape(-1)
+        matrix = _native.Matrix("F32", width, width, ones, self.pool, False)
+        last = Project(picked.output, "hidden", (identity,), norm=head.norm)
+        return self._build(
+            (*operations[: at + 1], last),
+            {**self.program.buffers, "hidden": width},
+            {**self._matrices, identity: matrix},
+        )
+
+    @staticmethod
+    def _run(
+        executor: _native.Executor,
+        tokens: Sequence[int],
+        segments: Sequence[Segment],
+        picks: Sequence[int],
+    ) -> npt.NDArray[np.float32]:
         try:
-            return self._executor.run(
+            return executor.run(
                 np.array(tokens, dtype=np.int32), segments, np.array(picks, dtype=np.int32)
             )
         except (MemoryError, RuntimeError):
@@ -127,12 +163,17 @@ class Runtime:
                 "logits; process fewer at a time"
             ) from None
 
-    def _build(self) -> _native.Executor:
+    def _build(
+        self,
+        operations: Sequence[Operation],
+        buffers: Mapping[str, int],
+        matrices: Mapping[Weight, _native.Matrix],
+    ) -> _native.Executor:
         program = self.program
         executor = _native.Executor(
             self.pool,
             self.cache,
-            list(program.buffers.values()),
+            list(buffers.values()),
             program.heads,
             program.kv_heads,
             program.head_dim,
@@ -143,16 +184,16 @@ class Runtime:
             program.rope.scale,
             program.rope.pairing == "adjacent",
         )
-        place = {name: index for index, name in enumerate(program.buffers)}
-        for operation in program.operations:
+        place = {name: index for index, name in enumerate(buffers)}
+        for operation in operations:
             match operation:
                 case Embed(output, weight):
-                    executor.embed(place[output], self._matrices[weight])
+                    executor.embed(place[output], matrices[weight])
                 case Project(input, output, weights, biases, norm, gate, add):
                     executor.project(
                         place[input],
                         place[output],
-                        [self._matrices[weight] for weight in weights],
+                        [matrices[weight] for weight in weights],
                         [self._vector(bias) for bias in biases or [None] * len(weights)],
                         self._vector(norm),
                         gate,
@@ -183,11 +224,14 @@ class Runtime:
     def _vector(self, weight: Weight | None) -> npt.NDArray[np.float32] | None:
         if weight is None:
             return None
+        if weight in self._vectors:
+            return self._vectors[weight]
         if weight.type not in FLOATS:
             raise UnsupportedError(f"tensor {weight.name!r} is a vector of type {weight.type}")
         values = _floats(self._rows(weight), weight.type)
         if not np.isfinite(values).all():
             raise ModelFileError(f"tensor {weight.name!r} holds values that are not finite")
+        self._vectors[weight] = values
         return values
 
     def _rows(self, weight: Weight) -> npt.NDArray[np.uint8]:

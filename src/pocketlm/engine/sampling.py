@@ -15,13 +15,18 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from pocketlm.errors import ModelFileError, ParameterError
+from pocketlm.errors import Error, ModelFileError, ParameterError
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
 
 #: Below this temperature the most likely token has all the probability that float32 can tell.
 GREEDY = 1e-6
+
+
+#: How talk is sampled as long as no temperature is said: near the likeliest words, as small models
+#: want it, and against repeating themselves.
+CHAT_SAMPLING: Mapping[str, Any] = {"temperature": 0.3, "top_p": 0.9, "frequency_penalty": 0.2}
 
 
 @dataclass(frozen=True)
@@ -143,10 +148,11 @@ class Sampler:
                 f"logit_bias names token {self._bias_ids.max()}; the vocabulary has {vocab_size}"
             )
 
-    def choose(self, logits: Floats) -> Token:
+    def choose(self, logits: Floats, allowed: npt.NDArray[np.bool_] | None = None) -> Token:
         """The next token, from float32 logits [vocabulary], which are overwritten.
 
-        Raises ModelFileError when a logit is not a number.
+        With `allowed`, bool [vocabulary], one of those. Raises ModelFileError when a logit is not a
+        number, and Error when no token is left.
         """
         logits[self._banned] = -np.inf
         greatest = float(logits.max())
@@ -157,6 +163,8 @@ class Sampler:
         wanted = self._parameters.logprobs
         own = None if wanted is None else logits - _log_sum_exp(logits, greatest)
         self._adjust(logits)
+        if allowed is not None:
+            np.copyto(logits, -np.inf, where=~allowed)
         token = self._draw(logits)
         self._counts[token] += 1
         self._seen[token] = True
@@ -182,6 +190,8 @@ class Sampler:
     def _draw(self, logits: Floats) -> int:
         p = self._parameters
         best = int(logits.argmax())
+        if logits[best] == -np.inf:
+            raise Error("the vocabulary has no token with which the text could go on")
         if p.temperature < GREEDY or p.top_k == 1:
             return best
         scale = np.float32(1 / min(p.temperature, 1e30))  # 1 / 1e300 would be 0: NaN at -inf

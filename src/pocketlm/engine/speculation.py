@@ -22,6 +22,8 @@ MOST_ROWS = 16
 #: How often the token after a match of each length (0, 1, …, LONGEST) is the one that came then,
 #: as long as a text has not shown it.
 CHANCES = (0.0, 0.1, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
+#: How often a token comes that alone may be written by a constraint, if it is cut as usual.
+FORCED = 0.95
 #: What a step of n rows costs, beside one of one row, until it is measured.
 COSTS = tuple(1 + 0.15 * (rows - 1) for rows in range(MOST_ROWS + 1))
 #: What a new observation weighs; of costs, the first ones more than later ones.

@@ -26,7 +26,8 @@ class TextStream:
 
     def __init__(self, detokenizer: Detokenizer, stop: Sequence[str] = ()) -> None:
         """Begin an answer that any of the `stop` strings ends."""
-        self.stopped = False
+        #: The stop string that ended the text.
+        self.stopped_by: str | None = None
         self._detokenizer = detokenizer
         self._stop = tuple(stop)
         self._held = ""
@@ -34,6 +35,11 @@ class TextStream:
     def push(self, id: int) -> str:
         """The text that may be shown now that token `id` has come; `stopped` tells of the end."""
         return self._show(self._detokenizer.push(id), final=False)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has ended the text."""
+        return self.stopped_by is not None
 
     def finish(self) -> str:
         """The rest, after the last token."""
@@ -44,13 +50,12 @@ class TextStream:
             return ""
         self._held += text
         ends = [
-            (start + len(stop), start)
+            (start + len(stop), start, stop)
             for stop in self._stop
             if (start := self._held.find(stop)) >= 0
         ]
         if ends:
-            self.stopped = True
-            shown = min(ends)[1]
+            _, shown, self.stopped_by = min(ends)
         elif final:
             shown = len(self._held)
         else:

@@ -186,9 +186,12 @@ class Tokenizer:
             found = self._bytes[id] = _token_bytes(self._vocabulary, self._checked(id))
         return found
 
-    def stream(self, *, after: int | None = None) -> "Detokenizer":
-        """A decoder of ids that come one at a time, after token `after` (None: at the start)."""
-        return Detokenizer(self, after)
+    def stream(self, *, after: int | None = None, exact: bool = False) -> "Detokenizer":
+        """A decoder of ids that come one at a time, after token `after` (None: at the start).
+
+        With `exact` it shows all bytes, also the space that begins a text in some vocabularies.
+        """
+        return Detokenizer(self, after, exact=exact)
 
     def _checked(self, id: int) -> int:
         if not 0 <= id < self.vocab_size:
@@ -224,11 +227,11 @@ class Tokenizer:
 class Detokenizer:
     """Text from ids that come one at a time; what it gives out never ends inside a character."""
 
-    def __init__(self, tokenizer: Tokenizer, after: int | None) -> None:
-        """Begin after token `after` (None: at the start of a text)."""
+    def __init__(self, tokenizer: Tokenizer, after: int | None, *, exact: bool = False) -> None:
+        """Begin after token `after` (None: at the start of a text). See `Tokenizer.stream`."""
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._drop_space = tokenizer.drops_space(after)
+        self._drop_space = not exact and tokenizer.drops_space(after)
 
     def push(self, id: int) -> str:
         """The characters that this id completes; "" while one is unfinished."""

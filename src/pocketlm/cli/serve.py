@@ -1,0 +1,127 @@
+"""`pocketlm serve`: models over HTTP."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocketlm.cli import options
+from pocketlm.errors import ParameterError
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Models to keep loaded, as for `pocketlm run`; the first one answers where a"
+            " request names none. Others on this machine are loaded when they are asked for.",
+            autocompletion=options.models,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0: any.")] = 8000,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar="POCKETLM_API_KEY",
+            show_envvar=False,
+            help="What clients must send (better in POCKETLM_API_KEY: arguments can be seen).",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen on other addresses without a key.")
+    ] = False,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Let that site's pages use the server; repeatable."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name of this server; repeatable."),
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(metavar="N", min=1, max=256, help="Answers at the same time, each model.")
+    ] = 4,
+    queue: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Answers that may wait; more get status 429.")
+    ] = 64,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="For all loaded models (default: 3/4 of the machine's)."),
+    ] = None,
+    idle: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="Unload a model that nobody used for so long."),
+    ] = 1800.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Longest time for one request.")
+    ] = 600.0,
+    threads: options.Threads = None,
+    context: options.Context = None,
+    cache_type: options.CacheType = options.CacheKind.Q8,
+    quantize: options.Quantize = None,
+    no_prefix_cache: options.NoPrefixCache = False,
+    offline: options.Offline = False,
+) -> None:
+    """Serve models to programs that speak OpenAI's, Anthropic's or Ollama's API.
+
+    Point them at http://127.0.0.1:8000/v1 (OpenAI) or http://127.0.0.1:8000 (the others). Only
+    this machine reaches the server unless --host says otherwise, which takes an --api-key.
+    SIGTERM or Ctrl-C ends it.
+
+    \b
+    Examples:
+      pocketlm serve
+      pocketlm serve phi3 --parallel 8
+      POCKETLM_API_KEY=secret pocketlm serve --host 0.0.0.0
+      curl http://127.0.0.1:8000/v1/models
+    """
+    from pocketlm.cli.output import Download, Status
+    from pocketlm.serve.guard import is_loopback
+    from pocketlm.serve.settings import Settings
+    from pocketlm.store import DEFAULT_MODEL, Store
+
+    if not is_loopback(host) and not api_key and not insecure:
+        raise ParameterError(
+            f"others could reach {host} and use the server: give --api-key, or say --insecure"
+        )
+    with Download() as progress:
+        store = Store()
+        models = {
+            _name(name): store.resolve(name, progress=progress).absolute()
+            for name in model or [DEFAULT_MODEL]
+        }
+    more = {} if memory is None else {"memory": options.bytes_of(memory)}
+    settings = Settings(
+        host=host,
+        port=port,
+        api_key=api_key or None,
+        origins=frozenset(origin.rstrip("/").lower() for origin in allow_origin or ()),
+        hosts=frozenset(allow_host or ()),
+        models=models,
+        load={
+            "threads": threads,
+            "context": context,
+            "cache_type": cache_type.value,
+            "quantize": None if quantize is None else quantize.value,
+            "prefix_cache": not no_prefix_cache,
+        },
+        parallel=parallel,
+        queue=queue,
+        idle=idle,
+        timeout=timeout,
+        **more,
+    )
+    from pocketlm.serve.run import run
+
+    run(settings, store.home, lambda url: Status().note(f"listening on {url}; Ctrl-C ends"))
+
+
+def _name(name: str) -> str:
+    """What clients call a model: a path's last part, anything else as it is."""
+    path = Path(name)
+    is_path = path.exists() and (os.sep in name or name.endswith(".gguf"))
+    return path.absolute().name.removesuffix(".gguf") if is_path else name

@@ -1,0 +1,1 @@
+"""The HTTP server: models behind the interfaces that programs already speak."""

@@ -1,0 +1,170 @@
+"""What OpenAI's endpoints have in common: sampling fields, usage, log-probabilities, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from starlette.requests import Request
+
+from pocketlm.engine.constraint import Constraint, from_grammar, from_regex, from_schema
+from pocketlm.engine.sampling import Token
+from pocketlm.formats.tokenizer import Tokenizer
+from pocketlm.serve.errors import ApiError
+from pocketlm.serve.http import Body, Many
+from pocketlm.serve.task import Outcome
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+def error(error: ApiError) -> dict[str, object]:
+    """An error as OpenAI's clients read it."""
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return {
+        "error": {
+            "message": error.message,
+            "type": _TYPES.get(error.status, kind),
+            "param": error.param,
+            "code": error.code,
+        }
+    }
+
+
+class StreamOptions(Body):
+    """What a stream holds beside the answer."""
+
+    include_usage: bool = False
+
+
+class Sampling(Body):
+    """Fields that say how tokens are chosen. Those that OpenAI's API does not know are ours."""
+
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), le=2**64 - 1)] | None = None
+    stop: str | Annotated[Many[str], Field(max_length=16)] | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    def sampling(self, max_tokens: int | None, logprobs: int | None) -> dict[str, Any]:
+        """As the engine takes it."""
+        names = (
+            *("temperature", "top_p", "top_k", "min_p", "repetition_penalty"),
+            *("presence_penalty", "frequency_penalty"),
+        )
+        said = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if "top_p" in said:
+            said["top_p"] = max(said["top_p"], 1e-6)  # 0 is the likeliest token alone
+        if self.seed is not None:
+            said["seed"] = self.seed % 2**64
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        said["stop"] = [text for text in stop if text]
+        if self.logit_bias:
+            said["logit_bias"] = {_id(key): bias for key, bias in self.logit_bias.items()}
+        if max_tokens is not None:
+            said["max_tokens"] = max_tokens
+        if logprobs is not None:
+            said["logprobs"] = logprobs
+        return said
+
+
+def _id(key: str) -> int:
+    if not key.isascii() or not key.isdigit() or len(key) > 9:
+        raise ApiError(
+            400, f"logit_bias has {key[:40]!r}, which is no token id", param="logit_bias"
+        )
+    return int(key)
+
+
+def checked_choices(request: Request, choices: int | None) -> None:
+    """Raise ApiError for more choices than the server gives."""
+    most: int = request.app.state.settings.choices
+    if (choices or 1) > most:
+        raise ApiError(400, f"n is {choices}; it may be at most {most}", param="n")
+
+
+def usage(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Tokens that were read and written."""
+    first = outcomes[0].generation
+    prompt = first.prompt_tokens
+    completion = sum(outcome.generation.completion_tokens for outcome in outcomes)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": first.cached_tokens},
+    }
+
+
+def logprob(tokenizer: Tokenizer, token: Token) -> dict[str, object]:
+    """A token with its log-probability and the likeliest others."""
+    assert token.logprob is not None
+    return {
+        **_entry(tokenizer, token.id, token.logprob),
+        "top_logprobs": [_entry(tokenizer, id, value) for id, value in token.top],
+    }
+
+
+def _entry(tokenizer: Tokenizer, id: int, logprob: float) -> dict[str, object]:
+    data = tokenizer.token_bytes(id) if id < tokenizer.vocab_size else b""
+    return {
+        "token": spelled(tokenizer, id),
+        "logprob": max(logprob, -9999.0),
+        "bytes": list(data),
+    }
+
+
+def spelled(tokenizer: Tokenizer, id: int) -> str:
+    """A token as text: half a character is U+FFFD, a control token its name."""
+    if id >= tokenizer.vocab_size:
+        return ""
+    data = tokenizer.token_bytes(id)
+    return data.decode("utf-8", "replace") if data else tokenizer.spelling(id)
+
+
+class JsonSchema(Body):
+    """A schema with a name."""
+
+    name: str | None = None
+    schema_: Annotated[Any, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Body):
+    """What an answer must be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+def constraint_of(
+    format: ResponseFormat | None, regex: str | None, grammar: str | None
+) -> Constraint | None:
+    """What an answer must match. Raises ApiError, or a ConstraintError that names what is wrong."""
+    found = []
+    if format is not None and format.type == "json_object":
+        found.append(from_schema({"type": "object"}))
+    if format is not None and format.type == "json_schema":
+        if format.json_schema is None or format.json_schema.schema_ is None:
+            raise ApiError(400, "response_format holds no schema", param="response_format")
+        found.append(from_schema(format.json_schema.schema_))
+    if regex is not None:
+        found.append(from_regex(regex))
+    if grammar is not None:
+        found.append(from_grammar(grammar))
+    if len(found) > 1:
+        raise ApiError(400, "give one of response_format, regex, grammar", param="response_format")
+    return found[0] if found else None

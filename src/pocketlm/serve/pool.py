@@ -1,0 +1,214 @@
+"""The models of a server: loaded when they are asked for, unloaded when memory or time says so.
+
+It knows names, memory and times. It does not know what is asked of a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pocketlm.api import Model, load
+from pocketlm.chat.presets import Preset, Presets
+from pocketlm.errors import Error, StoreError
+from pocketlm.serve.errors import ApiError, OverloadedError
+from pocketlm.serve.settings import Settings
+from pocketlm.serve.worker import Worker
+from pocketlm.store import DEFAULT_MODEL, Store
+from pocketlm.store.store import Entry
+
+#: How long a listing of the store is believed, in seconds.
+_FRESH = 2.0
+_FOREVER = float("inf")
+
+
+@dataclass
+class Loaded:
+    """A model in memory. `users` are requests that are being answered by it."""
+
+    name: str
+    path: Path
+    model: Model
+    worker: Worker
+    keep: float
+    users: int = 0
+    used: float = field(default_factory=time.time)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights and cache, as they are now."""
+        cache = self.model.engine.runtime.cache
+        return self.model.engine.runtime.weight_bytes + cache.blocks_in_use * cache.block_bytes
+
+    @property
+    def expires(self) -> float:
+        """When it is unloaded, in seconds since 1970, if nobody uses it before."""
+        return self.used + self.keep
+
+
+class Pool:
+    """Lends models by name. For one event loop."""
+
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        """Load nothing yet."""
+        self._settings = settings
+        self._store = store or Store(offline=True)
+        self._presets = Presets(self._store.home / "presets")
+        self._loaded: dict[str, Loaded] = {}
+        self._changing = asyncio.Lock()  # models are loaded and unloaded one at a time
+        self._listing: tuple[float, dict[str, Path]] = (-_FRESH, {})
+
+    @property
+    def loaded(self) -> list[Loaded]:
+        """The models in memory."""
+        return list(self._loaded.values())
+
+    @property
+    def default(self) -> str:
+        """The model that answers where none is named."""
+        return next(iter(self._settings.models), DEFAULT_MODEL)
+
+    async def known(self) -> dict[str, Path]:
+        """Every model that may be named, and where it lies: the store's, and those of `serve`."""
+        when, names = self._listing
+        if time.monotonic() - when > _FRESH:
+            names = await asyncio.to_thread(self._list)
+            self._listing = (time.monotonic(), names)
+        return names
+
+    @asynccontextmanager
+    async def lend(self, name: str | None, keep: float | None = None) -> AsyncIterator[Loaded]:
+        """The model of that name, loaded, and kept so while it is lent.
+
+        `keep` is for how many seconds after. Raises ApiError 404 for an unknown name, 503 when it
+        cannot be loaded now.
+        """
+        name, path = await self.find(name)
+        while (found := self._loaded.get(name)) is None:
+            async with self._changing:
+                if name not in self._loaded:
+                    self._loaded[name] = await self._load(name, path)
+        found.users += 1
+        if keep is not None:
+            found.keep = keep
+        try:
+            yield found
+        finally:
+            found.users -= 1
+            found.used = time.time()
+
+    async def preset(self, name: str | None) -> Preset | None:
+        """The preset of that name, if it is no model's. Raises ApiError for a damaged one."""
+        if name is None or name in await self.known():
+            return None
+        try:
+            return await asyncio.to_thread(self._presets.get, name.removesuffix(":latest"))
+        except StoreError as error:
+            raise ApiError(503, str(error), code="model_not_loaded") from None
+
+    async def names(self) -> list[str]:
+        """All names that a request may give: models and presets."""
+        presets = await asyncio.to_thread(self._presets.names)
+        return [*dict.fromkeys([*await self.known(), *presets])]
+
+    async def find(self, name: str | None) -> tuple[str, Path]:
+        """A model's name as it is listed, and where it lies. Raises ApiError 404."""
+        known = await self.known()
+        if name is None:
+            name = self.default
+        # Programs that were written for Ollama add the tag that it would.
+        for candidate in (name, name.removesuffix(":latest")):
+            if candidate in known:
+                return candidate, known[candidate]
+        raise ApiError(
+            404,
+            f"the model {name[:100]!r} is not on this machine; /v1/models lists those that are",
+            code="model_not_found",
+            param="model",
+        )
+
+    async def unload(self, name: str) -> bool:
+        """Take a model out of memory, if nobody uses it. Whether that was so."""
+        async with self._changing:
+            found = self._loaded.get(name)
+            if found is None or found.users:
+                return False
+            await self._close(found)
+            return True
+
+    async def sweep(self) -> None:
+        """Unload what has not been used for its time, or has grown too large; again and again."""
+        while True:
+            await asyncio.sleep(1)
+            now = time.time()
+            for found in self.loaded:
+                if not found.users and found.expires <= now:
+                    await self.unload(found.name)
+            async with self._changing:
+                while self._nbytes > self._settings.memory and (unused := self._unused):
+                    await self._close(unused)
+
+    async def halt(self, seconds: float) -> None:
+        """Let answers go on for so long, then end them with an error."""
+        await asyncio.sleep(seconds)
+        for found in self.loaded:
+            await asyncio.to_thread(found.worker.close)
+
+    async def close(self) -> None:
+        """Unload all; requests that are under way end with an error."""
+        async with self._changing:
+            for found in self.loaded:
+                await self._close(found)
+
+    def _list(self) -> dict[str, Path]:
+        return {**{e.name: e.path for e in self._store.list()}, **self._settings.models}
+
+    async def _load(self, name: str, path: Path) -> Loaded:
+        size = Entry(name, path, "").size
+        await self._make_room(size)
+        try:
+            model = await asyncio.to_thread(load, path, **self._settings.load)
+        except Error as error:
+            raise ApiError(503, f"cannot load {name}: {error}", code="model_not_loaded") from None
+        worker = Worker(model.engine, self._settings.parallel, self._settings.queue)
+        keep = _FOREVER if name in self._settings.models else self._settings.idle
+        return Loaded(name, path, model, worker, keep)
+
+    async def _make_room(self, size: int) -> None:
+        """Unload what was not used for longest, until `size` bytes more fit."""
+        if size > self._settings.memory:
+            raise ApiError(
+                503,
+                f"the model has {size:,} bytes; the memory budget is {self._settings.memory:,}",
+                code="model_not_loaded",
+            )
+        while self._nbytes + size > self._settings.memory:
+            unused = self._unused
+            if unused is None:
+                raise OverloadedError(
+                    "there is no memory for this model while others are in use", status=503
+                )
+            await self._close(unused)
+
+    @property
+    def _nbytes(self) -> int:
+        return sum(found.nbytes for found in self.loaded)
+
+    @property
+    def _unused(self) -> Loaded | None:
+        """The model that was not used for longest, of those that nobody uses."""
+        unused = [found for found in self.loaded if not found.users]
+        return min(unused, key=lambda found: found.used, default=None)
+
+    async def _close(self, found: Loaded) -> None:
+        del self._loaded[found.name]
+
+        def close() -> None:
+            found.worker.close()
+            found.model.close()
+
+        await asyncio.to_thread(close)

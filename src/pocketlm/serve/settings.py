@@ -1,0 +1,47 @@
+"""How a server is set up, and the limits that it keeps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DEFAULT_PORT = 8000
+
+
+def _memory() -> int:
+    """Three quarters of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 * 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes are in bytes, times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    #: What clients must know, or None for anybody who reaches the port.
+    api_key: str | None = field(default=None, repr=False)
+    #: Other web pages' origins that may use the server (`http://localhost:3000`).
+    origins: frozenset[str] = frozenset()
+    #: Other names by which the server may be called (behind a proxy).
+    hosts: frozenset[str] = frozenset()
+    #: Models by name that stay loaded once they are; the first answers where none is named.
+    models: Mapping[str, Path] = field(default_factory=dict)
+    #: For `pocketlm.load`.
+    load: Mapping[str, Any] = field(default_factory=dict)
+    #: Answers of one model that are written at the same time, and that may wait.
+    parallel: int = 4
+    queue: int = 64
+    #: Weights and caches of all loaded models together.
+    memory: int = field(default_factory=_memory)
+    #: After so long without a request a model is unloaded.
+    idle: float = 1800.0
+    #: Longest time for one request.
+    timeout: float = 600.0
+    #: Largest body of a request.
+    body: int = 8 << 20
+    #: Most choices (`n`) of one request.
+    choices: int = 8

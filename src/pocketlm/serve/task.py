@@ -1,0 +1,213 @@
+"""What a client wants, whatever dialect it speaks, and how that becomes answers.
+
+Every dialect reads its requests into a `Task` and writes its responses from a `Work`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from starlette.datastructures import State
+
+from pocketlm.api import Model
+from pocketlm.chat.presets import Preset
+from pocketlm.chat.prompt import Message
+from pocketlm.chat.tools import Call, CallReader, Toolbox, is_native, plain
+from pocketlm.engine.answer import Generation, Stream
+from pocketlm.engine.constraint import Constraint
+from pocketlm.engine.request import Progress
+from pocketlm.engine.sampling import CHAT_SAMPLING, SamplingParameters, Token
+from pocketlm.serve.errors import ApiError
+from pocketlm.serve.pool import Loaded
+from pocketlm.serve.worker import Answers
+
+_SYSTEM = ("system", "developer")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A prompt (messages of a chat, or text, or token ids), and how to answer it.
+
+    `sampling` is what was said of it. `keep` is for how many seconds the model stays loaded after;
+    None leaves that to the server.
+    """
+
+    model: str | None
+    prompt: Sequence[Message] | str | Sequence[int]
+    chat: bool
+    sampling: Mapping[str, Any]
+    constraint: Constraint | None = None
+    tools: Toolbox | None = None
+    choices: int = 1
+    keep: float | None = None
+
+
+@dataclass(frozen=True)
+class Bit:
+    """What has come of one of the answers: text that must be shown (it may be empty), or calls."""
+
+    choice: int
+    text: str = ""
+    calls: Sequence[Call] = ()
+    token: Token | None = None
+    progress: Progress | None = None
+
+
+@dataclass
+class Outcome:
+    """An answer that is over."""
+
+    text: str
+    calls: list[Call]
+    generation: Generation
+
+    @property
+    def finish_reason(self) -> str:
+        """ "stop", "length" or "tool_calls"."""
+        reason = self.generation.finish_reason or "length"
+        return "tool_calls" if self.calls and reason == "stop" else reason
+
+
+class Work:
+    """Answers that are being written. An asynchronous iterator of bits; then see `outcomes`."""
+
+    def __init__(self, name: str, loaded: Loaded, answers: Answers, *, calls: bool) -> None:
+        """`name` is what the client called the model. With `calls`, text is searched for calls."""
+        self.name = name
+        self.loaded = loaded
+        self.outcomes = [Outcome("", [], each) for each in answers.generations]
+        self._answers = answers
+        self._readers = [CallReader() if calls else None for _ in self.outcomes]
+
+    async def __aiter__(self) -> AsyncIterator[Bit]:
+        """What comes, until all answers are over. Raises what made one fail."""
+        async for index, piece in self._answers:
+            reader = self._readers[index]
+            text, calls = reader.push(piece.text) if reader else (piece.text, [])
+            yield self._note(Bit(index, text, calls, piece.token, piece.progress))
+        for index, reader in enumerate(self._readers):
+            if reader and (text := reader.finish()):
+                yield self._note(Bit(index, text))
+        for outcome, generation in zip(self.outcomes, self._answers.generations, strict=True):
+            outcome.generation = generation
+
+    async def complete(self) -> list[Outcome]:
+        """Read to the end."""
+        async for _ in self:
+            pass
+        return self.outcomes
+
+    def _note(self, bit: Bit) -> Bit:
+        self.outcomes[bit.choice].text += bit.text
+        self.outcomes[bit.choice].calls += bit.calls
+        return bit
+
+
+@asynccontextmanager
+async def started(state: State, task: Task) -> AsyncIterator[Work]:
+    """Have a task answered; leaving the block ends what is not done by then.
+
+    Raises ApiError, or a pocketlm.Error that the request caused, at the start and while the answers
+    are read.
+    """
+    name = task.model or state.pool.default
+    task = _with_preset(task, await state.pool.preset(task.model))
+    async with _lent(state, task.model, task.keep) as loaded:
+        streams = await asyncio.to_thread(_streams, loaded.model, task)
+        answers = loaded.worker.submit(streams)
+        work = Work(name, loaded, answers, calls=task.tools is not None)
+        try:
+            yield work
+        finally:
+            answers.cancel()
+            state.metrics.answered(loaded.name, answers.generations)
+
+
+def _streams(model: Model, task: Task) -> list[Stream]:
+    """The task's answers, not yet begun."""
+    constraint = task.constraint
+    if task.tools is not None:
+        constraint = task.tools.constraint(constraint)
+    said = dict(task.sampling)
+    if "temperature" not in said:
+        said = {**CHAT_SAMPLING, **said}
+        if constraint is not None and "frequency_penalty" not in task.sampling:
+            del said["frequency_penalty"]  # quotes and braces are to be repeated
+    parameters = SamplingParameters.of(said)
+    ids = _prompt_ids(model, task)
+    streams = []
+    for choice in range(task.choices):
+        each = parameters
+        if choice and parameters.seed is not None:
+            each = replace(parameters, seed=parameters.seed + choice)
+        streams.append(model.answer(ids, each, constraint, chat=task.chat))
+    return streams
+
+
+async def counted(state: State, task: Task) -> int:
+    """How many tokens a task's prompt has."""
+    task = _with_preset(task, await state.pool.preset(task.model))
+    async with _lent(state, task.model) as loaded:
+        return len(await asyncio.to_thread(_prompt_ids, loaded.model, task))
+
+
+def _with_preset(task: Task, preset: Preset | None) -> Task:
+    """The task, with what the preset has and the request does not say."""
+    if preset is None:
+        return task
+    prompt: Any = task.prompt
+    if task.chat and preset.system is not None and prompt[0]["role"] not in _SYSTEM:
+        prompt = [{"role": "system", "content": preset.system}, *prompt]
+    sampling = {**preset.sampling, **task.sampling}
+    if not task.sampling.get("stop"):
+        sampling["stop"] = preset.sampling.get("stop", ())
+    return replace(task, model=preset.model, prompt=prompt, sampling=sampling)
+
+
+async def embedded(
+    state: State, model: str | None, texts: Sequence[str | Sequence[int]]
+) -> tuple[str, list[npt.NDArray[np.float32]], int]:
+    """The model's name, a vector for each text (see `Model.embed`), and how many tokens there were.
+
+    Texts are read one after another, in between the steps of answers.
+    """
+    vectors, tokens = [], 0
+    async with _lent(state, model) as loaded:
+        for text in texts:
+            ids = await asyncio.to_thread(loaded.model.text_tokens, text)
+            tokens += len(ids)
+            vectors.append(await asyncio.to_thread(loaded.model.embed, ids))
+        return loaded.name, vectors, tokens
+
+
+@asynccontextmanager
+async def _lent(
+    state: State, model: str | None, keep: float | None = None
+) -> AsyncIterator[Loaded]:
+    """A model, for no longer than a request may take."""
+    timeout: float = state.settings.timeout
+    try:
+        async with asyncio.timeout(timeout), state.pool.lend(model, keep) as loaded:
+            yield loaded
+    except TimeoutError:
+        raise ApiError(504, f"there was no answer in {timeout:g} seconds", code="timeout") from None
+
+
+def _prompt_ids(model: Model, task: Task) -> list[int]:
+    """The token ids of a task's prompt."""
+    if not task.chat:
+        return model.text_tokens(task.prompt)  # type: ignore[arg-type]
+    messages: Sequence[Message] = task.prompt  # type: ignore[assignment]
+    native = is_native(model.template.source)
+    if not native:
+        messages = plain(messages)
+    if task.tools is None:
+        return model.prompt_tokens(messages)
+    told, described = task.tools.told(messages, native=native)
+    return model.prompt_tokens(told, described)
