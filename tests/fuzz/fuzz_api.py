@@ -154,7 +154,7 @@ def main() -> None:
         where, _, body = data.partition(b"\n")
         try:
             url = httpx.URL("http://127.0.0.1", raw_path=b"/" + where.lstrip(b"/"))
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, UnicodeDecodeError):
             return  # no client could send it
         response = run(client.post(url, content=body, headers=HEADERS))
         assert response.status_code in SOUND, response.text
