@@ -12,14 +12,14 @@ LLAMA = "llama, grouped and tied"
 
 def test_the_default_model_in_a_budget(pocketlm, smollm2, tmp_path):
     file = tmp_path / "small.gguf"
-    refused = pocketlm("quantize", smollm2, "--out", file, "--size", "70MB")
+    refused = pocketlm("quantize", smollm2, "--out", file, "--size", "76MB")
     check_refusal(refused, "rounded already (Q4_1", "--requantise", code=2)
-    result = pocketlm("quantize", smollm2, "--out", file, "--size", "70MB", "--requantise")
+    result = pocketlm("quantize", smollm2, "--out", file, "--size", "76MB", "--requantise")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["group", "count", "type", "bits", "bytes", "expected", "loss"]
     assert lines[-1].startswith(f"wrote {file}: ")
-    assert 65_000_000 < file.stat().st_size <= 70_000_000
+    assert 71_000_000 < file.stat().st_size <= 76_000_000
     answer = pocketlm("run", file, "What is the capital of France?", "--temperature", "0")
     assert "Paris" in answer.stdout
     assert "P4" in pocketlm("show", file).stdout
