@@ -384,7 +384,7 @@ TEST(a_window_hides_what_is_before_it) {
     }
 }
 
-// Long enough that threads share the positions of one query.
+// Long enough that threads share the positions of one query, or have rows of their own.
 TEST(long_texts_are_shared_out) {
     for (int window : {0, 400}) {
         Options options;
@@ -395,7 +395,7 @@ TEST(long_texts_are_shared_out) {
         const std::vector<float> at_once = Session(model, 1, "").feed(tokens);
         CHECK(distance(at_once, expected) < 1e-3);
         for (int threads : {1, 2, 7}) {
-            for (size_t size : {size_t{1}, size_t{3}}) {
+            for (size_t size : {size_t{1}, size_t{3}, size_t{230}}) {
                 CHECK(Session(model, threads, "").feed(tokens, size) == at_once);
             }
         }

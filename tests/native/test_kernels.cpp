@@ -419,6 +419,19 @@ TEST(gates_match_float64) {
     }
 }
 
+TEST(the_largest_is_found_wherever_it_is) {
+    for (const Kernels* kernels : available_kernels()) {
+        for (int count = 1; count <= 40; ++count) {
+            for (int at = 0; at < count; ++at) {
+                std::vector<float> values(static_cast<size_t>(count) + 1, -7.5f);
+                values[static_cast<size_t>(at)] = -3.25f;
+                values[static_cast<size_t>(count)] = 1.0f;  // not one of them
+                CHECK(kernels->largest(values.data(), count) == -3.25f);
+            }
+        }
+    }
+}
+
 TEST(exponentials_match_float64) {
     for (const Kernels* kernels : available_kernels()) {
         for (int count : {1, 2, 5, 8, 15, 16, 17, 31, 32}) {
@@ -580,7 +593,7 @@ TEST(tiles_cover_the_rows_once) {
     for (int largest : {1, 4, 16, 128}) {
         for (int count = 0; count < 600; ++count) {
             int next = 0;
-            for (const RowTile& tile : tile_rows(count, largest)) {
+            for (const RowTile& tile : tile_rows(0, count, largest)) {
                 CHECK_EQUAL(tile.first, next);
                 CHECK(tile.size <= largest && (tile.size & (tile.size - 1)) == 0);
                 next += tile.size;

@@ -34,6 +34,43 @@ TEST(every_task_is_done_once) {
     }
 }
 
+TEST(shares_are_begun_with_ones_own_and_done_whole) {
+    for (int step : {1, 4, 50}) {
+        Phase phase;
+        phase.reset({7, 7, 20}, step);  // the second one has no tasks
+        std::vector<int> order;
+        int first = 0;
+        int last = 0;
+        while (phase.take(2, &first, &last)) {
+            CHECK(first < last && last <= 20 && (first < 7) == (last <= 7));
+            for (int i = first; i < last; ++i) {
+                order.push_back(i);
+            }
+        }
+        CHECK_EQUAL(order.front(), 7);
+        CHECK_EQUAL(order.back(), 6);
+        std::sort(order.begin(), order.end());
+        for (int i = 0; i < 20; ++i) {
+            CHECK_EQUAL(order[static_cast<size_t>(i)], i);
+        }
+        CHECK_EQUAL(order.size(), size_t{20});
+    }
+    ThreadPool pool(3, "");
+    for (int run = 0; run < 200; ++run) {
+        std::vector<int> done(90);
+        Phase phase;
+        phase.reset({10, 11, 90}, 4);
+        pool.run([&](int thread) {
+            run_phase(phase, thread, [&](int first, int last) {
+                for (int i = first; i < last; ++i) {
+                    ++done[static_cast<size_t>(i)];
+                }
+            });
+        });
+        CHECK(std::all_of(done.begin(), done.end(), [](int n) { return n == 1; }));
+    }
+}
+
 // What one phase writes, the next one reads: plain numbers, so that a missing order is a race.
 TEST(a_phase_sees_what_the_one_before_wrote) {
     constexpr int width = 97;

@@ -16,23 +16,6 @@ void prefetch(const uint8_t* data, size_t bytes) {
     }
 }
 
-// Eight at a time: a compiler may not reorder comparisons of floats by itself.
-float largest_of(const float* numbers, int count) {
-    constexpr int lanes = 8;
-    float largest[lanes];
-    std::fill_n(largest, lanes, numbers[0]);
-    int i = 0;
-    for (; i + lanes <= count; i += lanes) {
-        for (int lane = 0; lane < lanes; ++lane) {
-            largest[lane] = numbers[i + lane] > largest[lane] ? numbers[i + lane] : largest[lane];
-        }
-    }
-    for (; i < count; ++i) {
-        largest[0] = std::max(largest[0], numbers[i]);
-    }
-    return *std::max_element(largest, largest + lanes);
-}
-
 }  // namespace
 
 void Softmaxes::clear() const {
@@ -144,7 +127,7 @@ void Attention::attend_block(int block, const Softmaxes& out) const {
             std::fill_n(row, used, 0.0f);
             continue;
         }
-        const float largest = largest_of(row + begin, end - begin);
+        const float largest = kernels_.largest(row + begin, end - begin);
         if (largest > out.maxima()[i]) {
             const float correction = std::exp(out.maxima()[i] - largest);
             out.maxima()[i] = largest;

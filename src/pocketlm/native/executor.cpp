@@ -13,6 +13,12 @@ namespace {
 // Rows that a thread makes ready before it takes more.
 constexpr int ready_rows = 8;
 
+// Rows are worth a share of their own, whose thread reads and unpacks all weights for itself, if there
+// is one for each of these bytes of a layer's weights (measured where a line takes long from one
+// core's cache to another's), and at least so many.
+constexpr size_t share_bytes = size_t{1} << 20;
+constexpr int least_share_rows = 8;
+
 // Weights that a thread multiplies with all rows before it takes more: they stay in its cache.
 constexpr size_t task_bytes = size_t{192} << 10;
 
@@ -26,6 +32,33 @@ template <typename T>
 void grow(std::vector<T>& vector, size_t size) {
     if (vector.size() < size) {
         vector.resize(size);
+    }
+}
+
+// __restrict lets the compiler use vectors here.
+template <typename Count>
+inline void add_floats(const float* __restrict from, Count count, float* __restrict to) {
+    for (int i = 0; i < count; ++i) {
+        to[i] += from[i];
+    }
+}
+
+template <typename Count>
+inline void copy_floats(const float* __restrict from, Count count, float* __restrict to) {
+    for (int i = 0; i < count; ++i) {
+        to[i] = from[i];
+    }
+}
+
+// Turn the pairs (x[i], y[i]), numbers of either `stride` apart.
+template <int stride>
+inline void turn_pairs(float* __restrict x, float* __restrict y, const float* __restrict cosines,
+                       const float* __restrict sines, int count) {
+    for (int i = 0; i < count; ++i) {
+        const float a = x[i * stride];
+        const float b = y[i * stride];
+        x[i * stride] = a * cosines[i] - b * sines[i];
+        y[i * stride] = b * cosines[i] + a * sines[i];
     }
 }
 
@@ -226,8 +259,7 @@ void Executor::plan(const std::vector<Segment>& segments) {
         inputs_[i].quantised.reserve(held, widest);
         grow(inputs_[i].normalised, static_cast<size_t>(held) * static_cast<size_t>(widest));
     }
-    tiles_ = tile_rows(count, pool_->kernels().tile);
-    picked_tiles_ = tile_rows(step_.pick_count, pool_->kernels().tile);
+    plan_shares();
     grow(cosines_, rows * static_cast<size_t>(rotary_half_));
     grow(sines_, rows * static_cast<size_t>(rotary_half_));
     segment_of_.clear();
@@ -246,10 +278,47 @@ void Executor::plan(const std::vector<Segment>& segments) {
         }
     }
     plan_attention();
-    rope_phase_.reset(count, 16);
+    rope_phase_.reset(ends_of(shares_, 1), 16);
     for (size_t i = 0; i < operations_.size(); ++i) {
         plan_phases(operations_[i], phases_[i]);
     }
+}
+
+// Many rows are worked on by one thread each throughout: what an operation writes is in the core's cache
+// when the next one reads it. Of few rows, threads share the weights instead.
+void Executor::plan_shares() {
+    const int tile = pool_->kernels().tile;
+    size_t bytes = 0;
+    size_t layers = 1;
+    for (const Operation& operation : operations_) {
+        layers += operation.kind == Kind::Attend ? 1 : 0;
+        if (operation.kind == Kind::Project && !operation.picked) {
+            for (const std::shared_ptr<const Matrix>& weight : operation.weights) {
+                bytes += weight->bytes();
+            }
+        }
+    }
+    const size_t worth = bytes / layers / share_bytes;
+    const int rows = std::max(static_cast<int>(std::min(worth, size_t{1} << 16)), least_share_rows);
+    const int most = std::min(pool_->threads(), most_shares);
+    const int count = std::clamp(step_.count / rows, 1, most);
+    shares_.clear();
+    int first = 0;
+    for (int i = 1; i <= count; ++i) {
+        const int last = i == count ? step_.count : step_.count * i / count / least_share_rows * least_share_rows;
+        shares_.push_back({last, tile_rows(first, last, tile)});
+        first = last;
+    }
+    picked_shares_ = {{step_.pick_count, tile_rows(0, step_.pick_count, tile)}};
+}
+
+// The ends of the shares' tasks, if each row has so many.
+std::vector<int> Executor::ends_of(const std::vector<RowShare>& shares, int tasks_a_row) const {
+    std::vector<int> ends;
+    for (const RowShare& share : shares) {
+        ends.push_back(share.last * tasks_a_row);
+    }
+    return ends;
 }
 
 // Few queries over many positions: threads share the positions too.
@@ -274,17 +343,30 @@ void Executor::plan_attention() {
     const int head_tasks = shape_.heads / heads_together_;
     const bool share = tiles * head_tasks < enough && total > tiles;
     partial_floats_ = 0;
-    // The last positions see most: they go first, so that threads end together.
-    for (size_t tile = query_tiles_.size(); tile-- > 0;) {
+    const auto add = [&](size_t tile) {
         if (!share) {
             stretches_.push_back({&query_tiles_[tile], tile, 0, 0, 0});
-            continue;
+            return;
         }
         const int first = oldest_seen(query_tiles_[tile].position) / stretch_positions;
         const int count = stretches_of(query_tiles_[tile]);
         for (int i = 0; i < count; ++i) {
             stretches_.push_back({&query_tiles_[tile], tile, first, i, count});
         }
+    };
+    // The last positions of a share see most: they go first, so that threads end together.
+    size_t begin = 0;
+    stretch_ends_.clear();
+    for (const RowShare& own : shares_) {
+        size_t end = begin;
+        while (end < query_tiles_.size() && query_tiles_[end].row < own.last) {
+            ++end;
+        }
+        for (size_t tile = end; tile-- > begin;) {
+            add(tile);
+        }
+        stretch_ends_.push_back(static_cast<int>(stretches_.size()));
+        begin = end;
     }
     if (share) {
         partial_floats_ = Softmaxes::floats(rows * heads_together_, cache_->padded_dim());
@@ -299,40 +381,53 @@ int Executor::oldest_seen(int position) const {
     return shape_.window == 0 ? 0 : std::max(0, position - shape_.window + 1);
 }
 
+int Executor::panels_of(const Operation& operation) {
+    int panels = 0;
+    for (const std::shared_ptr<const Matrix>& weight : operation.weights) {
+        panels += weight->panels();
+    }
+    return operation.gate ? panels / 2 : panels;
+}
+
 void Executor::plan_phases(const Operation& operation, Phases& phases) const {
     const int threads = pool_->threads();
     const int rows = rows_of(operation);
     switch (operation.kind) {
         case Kind::Embed:
-            phases.work.reset(rows, 4);
+            phases.work.reset(ends_of(shares_, 1), 4);
             break;
         case Kind::Pick:
             phases.work.reset(step_.pick_count, 16);
             break;
         case Kind::Attend: {
-            const int items = rows * (shape_.heads + shape_.kv_heads);
-            const int tasks =
-                static_cast<int>(stretches_.size()) * (shape_.heads / heads_together_);
-            phases.ready.reset(items, std::max(1, items / (4 * threads)));
-            phases.work.reset(tasks, 1);
+            const int heads = shape_.heads + shape_.kv_heads;
+            phases.ready.reset(ends_of(shares_, heads), std::max(1, rows * heads / (4 * threads)));
+            std::vector<int> ends = stretch_ends_;
+            for (int& end : ends) {
+                end *= shape_.heads / heads_together_;
+            }
+            phases.work.reset(ends, 1);
             break;
         }
         case Kind::Project: {
             // One row is made ready by each thread for itself: quicker than waiting for another.
-            phases.ready.reset(rows == 1 ? 0 : rows, ready_rows);
-            int panels = 0;
+            const std::vector<RowShare>& shares = shares_of(operation);
+            phases.ready.reset(ends_of(shares, rows == 1 ? 0 : 1), ready_rows);
+            const int panels = panels_of(operation);
             size_t bytes = 0;
             for (const std::shared_ptr<const Matrix>& weight : operation.weights) {
-                panels += weight->panels();
                 bytes += weight->bytes();
             }
-            const int fits = static_cast<int>(task_bytes * static_cast<size_t>(panels) / bytes);
-            if (operation.gate) {
-                panels /= 2;
+            const int together = operation.gate ? 2 * panels : panels;
+            const int fits = static_cast<int>(task_bytes * static_cast<size_t>(together) / bytes);
+            // Each share's rows times all panels.
+            const int share_count = static_cast<int>(shares.size());
+            std::vector<int> ends;
+            for (int i = 1; i <= share_count; ++i) {
+                ends.push_back(rows == 0 ? 0 : i * panels);
             }
-            const int even = panels / (8 * threads);
-            phases.work.reset(rows == 0 ? 0 : panels,
-                              std::max(1, rows == 1 ? even : std::min(even, fits)));
+            const int even = panels * share_count / (8 * threads);
+            phases.work.reset(ends, std::max(1, rows == 1 ? even : std::min(even, fits)));
             break;
         }
     }
@@ -352,12 +447,13 @@ void Executor::run(const int32_t* tokens, int count, const std::vector<Segment>&
 }
 
 void Executor::run_operations(int thread) {
-    run_phase(rope_phase_, [&](int first, int last) { run_rope(first, last); });
+    const int own = own_share(thread);
+    run_phase(rope_phase_, own, [&](int first, int last) { run_rope(first, last); });
     for (size_t i = 0; i < operations_.size(); ++i) {
         const Operation& operation = operations_[i];
         switch (operation.kind) {
             case Kind::Embed:
-                run_embed(operation, phases_[i]);
+                run_embed(operation, phases_[i], own);
                 break;
             case Kind::Project:
                 run_project(operation, phases_[i], thread);
@@ -387,8 +483,8 @@ void Executor::run_rope(int first, int last) {
     }
 }
 
-void Executor::run_embed(const Operation& operation, Phases& phases) {
-    run_phase(phases.work, [&](int first, int last) {
+void Executor::run_embed(const Operation& operation, Phases& phases, int own) {
+    run_phase(phases.work, own, [&](int first, int last) {
         for (int row = first; row < last; ++row) {
             operation.weights[0]->row(step_.tokens[row], row_of(operation.output, row));
         }
@@ -405,29 +501,34 @@ void Executor::run_pick(const Operation& operation, Phases& phases) {
 }
 
 void Executor::run_project(const Operation& operation, Phases& phases, int thread) {
-    run_phase(phases.ready, [&](int first, int last) {
+    const int own = own_share(thread);
+    run_phase(phases.ready, own, [&](int first, int last) {
         prepare_rows(operation, first, last, inputs_[0]);
     });
     const bool alone = rows_of(operation) == 1;
     Inputs& inputs = inputs_[alone ? static_cast<size_t>(1 + thread) : 0];
     bool ready = !alone;
-    run_phase(phases.work, [&](int first, int last) {
+    const std::vector<RowShare>& shares = shares_of(operation);
+    const int panels = panels_of(operation);
+    run_phase(phases.work, own, [&](int first, int last) {
         if (!ready) {
             // Not before there is a task: until that is done, nobody overwrites the input.
             prepare_rows(operation, 0, 1, inputs);
             ready = true;
         }
-        project_panels(operation, first, last, inputs);
+        const int share = first / panels;
+        project_panels(operation, shares[static_cast<size_t>(share)].tiles, first - share * panels,
+                       last - share * panels, inputs);
     });
 }
 
-// The panels first … last - 1 of the weights' rows, joined, times all rows.
-void Executor::project_panels(const Operation& operation, int first, int last,
-                              const Inputs& inputs) {
+// The panels first … last - 1 of the weights' rows, joined, times the rows of `tiles`.
+void Executor::project_panels(const Operation& operation, const std::vector<RowTile>& tiles,
+                              int first, int last, const Inputs& inputs) {
     const size_t weight_count = operation.gate ? 1 : operation.weights.size();
     float values[largest_tile * panel_rows];
     float up[largest_tile * panel_rows];
-    for (const RowTile& tile : tiles_of(operation)) {
+    for (const RowTile& tile : tiles) {
         int base = 0;    // the first panel of the weight
         int column = 0;  // and where its rows begin in the output
         for (size_t i = 0; i < weight_count; ++i) {
@@ -452,7 +553,11 @@ void Executor::project_panels(const Operation& operation, int first, int last,
 void Executor::prepare_rows(const Operation& operation, int first, int last, Inputs& inputs) {
     const Kernels& kernels = pool_->kernels();
     const int columns = width(operation.input);
-    auto tile = tiles_of(operation).begin();
+    auto share = shares_of(operation).begin();
+    while (first >= share->last) {
+        ++share;
+    }
+    auto tile = share->tiles.begin();
     for (int i = first; i < last; ++i) {
         while (i >= tile->first + tile->size) {
             ++tile;
@@ -491,17 +596,20 @@ void Executor::multiply_tile(const Operation& operation, size_t index, int panel
 
 void Executor::write_panel(const Operation& operation, int column, int columns, const RowTile& tile,
                            const float* values) {
+    float* const out = row_of(operation.output, tile.first) + column;
+    const size_t stride = static_cast<size_t>(width(operation.output));
     const auto write = [&](auto count) {
-        for (int token = 0; token < tile.size; ++token) {
-            float* out = row_of(operation.output, tile.first + token) + column;
-            const float* from = values + token * panel_rows;
-            for (int i = 0; i < count; ++i) {
-                out[i] = operation.add ? out[i] + from[i] : from[i];
+        for (size_t token = 0; token < static_cast<size_t>(tile.size); ++token) {
+            const float* const from = values + token * panel_rows;
+            if (operation.add) {
+                add_floats(from, count, out + token * stride);
+            } else {
+                copy_floats(from, count, out + token * stride);
             }
         }
     };
     if (columns == panel_rows) {
-        // A number that the compiler knows: a few vectors instead of a call.
+        // A number that the compiler knows: a few vectors instead of a loop.
         write(std::integral_constant<int, panel_rows>{});
     } else {
         write(columns);
@@ -509,26 +617,23 @@ void Executor::write_panel(const Operation& operation, int column, int columns, 
 }
 
 void Executor::rotate(float* head, const float* cosines, const float* sines) const {
-    const int apart = rope_.adjacent ? 1 : rotary_half_;
-    const int stride = rope_.adjacent ? 2 : 1;
-    for (int i = 0; i < rotary_half_; ++i) {
-        float* first = head + i * stride;
-        const float x = first[0];
-        const float y = first[apart];
-        first[0] = x * cosines[i] - y * sines[i];
-        first[apart] = y * cosines[i] + x * sines[i];
+    if (rope_.adjacent) {
+        turn_pairs<2>(head, head + 1, cosines, sines, rotary_half_);
+    } else {
+        turn_pairs<1>(head, head + rotary_half_, cosines, sines, rotary_half_);
     }
 }
 
 void Executor::run_attend(const Operation& operation, Phases& phases, int thread) {
-    run_phase(phases.ready, [&](int first, int last) {
+    const int own = own_share(thread);
+    run_phase(phases.ready, own, [&](int first, int last) {
         const int heads = shape_.heads + shape_.kv_heads;
         for (int item = first; item < last; ++item) {
             turn_and_store(operation, item / heads, item % heads);
         }
     });
     const int head_tasks = shape_.heads / heads_together_;
-    run_phase(phases.work, [&](int first, int last) {
+    run_phase(phases.work, own, [&](int first, int last) {
         for (int task = first; task < last; ++task) {
             attend_stretch(operation, static_cast<size_t>(task / head_tasks), task % head_tasks,
                            scratch_[static_cast<size_t>(thread)]);

@@ -122,17 +122,26 @@ class Executor {
         Phase work;
     };
 
+    // Neighbouring rows of a step, up to `last` - 1, which one thread works on from the first
+    // operation to the last.
+    struct RowShare {
+        int last;
+        std::vector<RowTile> tiles;
+    };
+
     void check(const int32_t* tokens, int count, const std::vector<Segment>& segments,
                const int32_t* picks, int pick_count) const;
     void plan(const std::vector<Segment>& segments);
     float* row_of(int buffer, int row);
     int width(int buffer) const { return widths_[static_cast<size_t>(buffer)]; }
 
+    void plan_shares();
     void plan_attention();
+    std::vector<int> ends_of(const std::vector<RowShare>& shares, int tasks_a_row) const;
     void plan_phases(const Operation& operation, Phases& phases) const;
     void run_operations(int thread);
     void run_rope(int first, int last);
-    void run_embed(const Operation& operation, Phases& phases);
+    void run_embed(const Operation& operation, Phases& phases, int own);
     void run_project(const Operation& operation, Phases& phases, int thread);
     void run_attend(const Operation& operation, Phases& phases, int thread);
     void run_pick(const Operation& operation, Phases& phases);
@@ -140,10 +149,17 @@ class Executor {
     int rows_of(const Operation& operation) const {
         return operation.picked ? step_.pick_count : step_.count;
     }
-    const std::vector<RowTile>& tiles_of(const Operation& operation) const {
-        return operation.picked ? picked_tiles_ : tiles_;
+    // Panels of the weights' rows, joined; of a gate, pairs of them.
+    static int panels_of(const Operation& operation);
+    const std::vector<RowShare>& shares_of(const Operation& operation) const {
+        return operation.picked ? picked_shares_ : shares_;
     }
-    void project_panels(const Operation& operation, int first, int last, const Inputs& inputs);
+    // The share of a step's rows that a thread begins with.
+    int own_share(int thread) const {
+        return thread * static_cast<int>(shares_.size()) / pool_->threads();
+    }
+    void project_panels(const Operation& operation, const std::vector<RowTile>& tiles, int first,
+                        int last, const Inputs& inputs);
     void prepare_rows(const Operation& operation, int first, int last, Inputs& inputs);
     void multiply_tile(const Operation& operation, size_t weight, int panel, const RowTile& tile,
                        const Inputs& inputs, float* out);
@@ -177,11 +193,12 @@ class Executor {
     std::vector<int> positions_;              // of each row
     std::vector<float> cosines_;
     std::vector<float> sines_;
-    std::vector<RowTile> tiles_;
-    std::vector<RowTile> picked_tiles_;
+    std::vector<RowShare> shares_;
+    std::vector<RowShare> picked_shares_;  // one, of all picked rows
     std::vector<QueryTile> query_tiles_;
     int heads_together_ = 1;  // of one query
     std::vector<Stretch> stretches_;
+    std::vector<int> stretch_ends_;  // of each share
     size_t partial_floats_ = 0;
     std::vector<float> partials_;  // of each stretch and its heads
     std::deque<std::atomic<int>> arrived_;  // stretches of each tile and its heads

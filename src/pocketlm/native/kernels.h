@@ -58,6 +58,9 @@ struct Kernels {
     void (*blend_values[cache_type_count])(int rows, int head_dim, int used, const float* weights,
                                            const uint8_t* values, float* sums);
 
+    // The largest of `count` > 0 values.
+    float (*largest)(const float* values, int count);
+
     // values[i] = exp(values[i] - maximum), returning their sum.
     float (*exponentials)(float* values, int count, float maximum);
 

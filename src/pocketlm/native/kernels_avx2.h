@@ -542,6 +542,24 @@ struct Sixteen {
     }
 };
 
+float largest(const float* values, int count) {
+    float found = values[0];
+    int i = 0;
+    if (count >= 8) {
+        __m256 lanes = _mm256_loadu_ps(values);
+        for (i = 8; i + 8 <= count; i += 8) {
+            lanes = _mm256_max_ps(lanes, _mm256_loadu_ps(values + i));
+        }
+        __m128 half = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+        half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+        found = _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+    }
+    for (; i < count; ++i) {
+        found = values[i] > found ? values[i] : found;
+    }
+    return found;
+}
+
 float exponentials(float* values, int count, float maximum) {
     const __m256 shift = _mm256_set1_ps(maximum);
     float sum = 0.0f;
@@ -593,6 +611,7 @@ constexpr Kernels table(const char* name) {
          match_keys<Sixteen, CacheType::Q4>},
         {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
          blend_values<Sixteen, CacheType::Q4>},
+        largest,
         exponentials,
         half_from_float,
         multiply_adds,

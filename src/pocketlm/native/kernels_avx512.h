@@ -534,6 +534,14 @@ struct Sixteen {
     }
 };
 
+float largest(const float* values, int count) {
+    __m512 found = _mm512_set1_ps(values[0]);
+    for (int i = 0; i < count; i += 16) {
+        found = _mm512_max_ps(found, _mm512_mask_loadu_ps(found, first_lanes(count - i), values + i));
+    }
+    return _mm512_reduce_max_ps(found);
+}
+
 float exponentials(float* values, int count, float maximum) {
     const __m512 shift = _mm512_set1_ps(maximum);
     __m512 sum = _mm512_setzero_ps();
@@ -585,6 +593,7 @@ constexpr Kernels table(const char* name, int tile) {
          match_keys<Sixteen, CacheType::Q4>},
         {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
          blend_values<Sixteen, CacheType::Q4>},
+        largest,
         exponentials,
         half_from_float,
         multiply_adds,

@@ -453,6 +453,22 @@ struct Sixteen {
     }
 };
 
+float largest(const float* values, int count) {
+    float found = values[0];
+    int i = 0;
+    if (count >= 4) {
+        float32x4_t lanes = vld1q_f32(values);
+        for (i = 4; i + 4 <= count; i += 4) {
+            lanes = vmaxq_f32(lanes, vld1q_f32(values + i));
+        }
+        found = vmaxvq_f32(lanes);
+    }
+    for (; i < count; ++i) {
+        found = values[i] > found ? values[i] : found;
+    }
+    return found;
+}
+
 float exponentials(float* values, int count, float maximum) {
     const float32x4_t shift = vdupq_n_f32(maximum);
     float32x4_t sums = vdupq_n_f32(0.0f);
@@ -526,6 +542,7 @@ const Kernels neon_kernels = {
      match_keys<Sixteen, CacheType::Q4>},
     {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
      blend_values<Sixteen, CacheType::Q4>},
+    largest,
     exponentials,
     half_from_float,
     multiply_adds,

@@ -167,6 +167,14 @@ struct Sixteen {
     }
 };
 
+float largest(const float* values, int count) {
+    float found = values[0];
+    for (int i = 1; i < count; ++i) {
+        found = values[i] > found ? values[i] : found;
+    }
+    return found;
+}
+
 float exponentials(float* values, int count, float maximum) {
     float sum = 0.0f;
     for (int i = 0; i < count; ++i) {
@@ -226,6 +234,7 @@ const Kernels portable_kernels = {
      match_keys<Sixteen, CacheType::Q4>},
     {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
      blend_values<Sixteen, CacheType::Q4>},
+    largest,
     exponentials,
     half_from_float,
     multiply_adds,

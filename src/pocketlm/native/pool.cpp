@@ -243,21 +243,33 @@ void ThreadPool::serve(int thread) {
     }
 }
 
-void Phase::reset(int count, int step) {
-    count_ = count;
+void Phase::reset(const std::vector<int>& ends, int step) {
     step_ = step;
-    next_.store(0, std::memory_order_relaxed);
+    share_count_ = 0;
+    count_ = 0;
+    for (const int end : ends) {
+        Share& share = shares_[share_count_++];
+        share.next.store(count_, std::memory_order_relaxed);
+        share.end = end;
+        count_ = end;
+    }
     finished_.store(0, std::memory_order_relaxed);
 }
 
-bool Phase::take(int* first, int* last) {
-    // Asking again after the end must not run the counter over.
-    if (next_.load(std::memory_order_relaxed) >= count_) {
-        return false;
+bool Phase::take(int own, int* first, int* last) {
+    for (int i = 0; i < share_count_; ++i) {
+        Share& share = shares_[(own + i) % share_count_];
+        // Asking again after the end must not run the counter over.
+        if (share.next.load(std::memory_order_relaxed) >= share.end) {
+            continue;
+        }
+        *first = share.next.fetch_add(step_, std::memory_order_relaxed);
+        if (*first < share.end) {
+            *last = std::min(*first + step_, share.end);
+            return true;
+        }
     }
-    *first = next_.fetch_add(step_, std::memory_order_relaxed);
-    *last = *first + step_ < count_ ? *first + step_ : count_;
-    return *first < count_;
+    return false;
 }
 
 void Phase::wait() const {

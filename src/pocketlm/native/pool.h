@@ -56,19 +56,27 @@ class ThreadPool {
     const std::function<void(int)>* work_ = nullptr;
 };
 
+// The most shares that the tasks of a phase fall into.
+constexpr int most_shares = 8;
+
 // A part of some work: the tasks 0 … count-1, taken in runs by whichever thread asks, and done when
 // all are finished. Threads meet at its end, not each other: one that the system holds up elsewhere
 // holds up nobody unless it took a task.
+//
+// Tasks may fall into shares, one after the other. A thread begins with its own, whose data is in its
+// core's cache since the last phase, and helps with the others when that is done.
 class Phase {
   public:
     Phase() = default;
     Phase(int count, int step) { reset(count, step); }
 
     // Not while threads use it.
-    void reset(int count, int step);
+    void reset(int count, int step) { reset(std::vector<int>{count}, step); }
+    // `ends` are those of the shares, at most `most_shares`; no run of tasks is of two.
+    void reset(const std::vector<int>& ends, int step);
 
-    // The next run of tasks [first, last); false when none is left.
-    bool take(int* first, int* last);
+    // The next run of tasks [first, last), of share `own` if it has one; false when none is left.
+    bool take(int own, int* first, int* last);
 
     // `tasks` that were taken are done.
     void finish(int tasks) { finished_.fetch_add(tasks, std::memory_order_release); }
@@ -77,22 +85,34 @@ class Phase {
     void wait() const;
 
   private:
+    struct alignas(64) Share {
+        std::atomic<int> next{0};
+        int end = 0;
+    };
+
     int count_ = 0;
     int step_ = 1;
-    alignas(64) std::atomic<int> next_{0};
-    std::atomic<int> finished_{0};
+    int share_count_ = 0;
+    Share shares_[most_shares];
+    alignas(64) std::atomic<int> finished_{0};
 };
 
 // Call body(first, last) for all runs of a phase that this thread gets, and wait for the others.
 template <typename Body>
-void run_phase(Phase& phase, const Body& body) {
+void run_phase(Phase& phase, int own, const Body& body) {
     int first = 0;
     int last = 0;
-    while (phase.take(&first, &last)) {
+    while (phase.take(own, &first, &last)) {
         body(first, last);
         phase.finish(last - first);
     }
     phase.wait();
+}
+
+// The same where tasks have no shares.
+template <typename Body>
+void run_phase(Phase& phase, const Body& body) {
+    run_phase(phase, 0, body);
 }
 
 }  // namespace pocketlm

@@ -31,11 +31,11 @@ size_t groups_before(const RowTile& tile, int columns) {
 
 }  // namespace
 
-std::vector<RowTile> tile_rows(int count, int largest) {
+std::vector<RowTile> tile_rows(int first, int last, int largest) {
     std::vector<RowTile> tiles;
     int size = largest;
-    for (int first = 0; first < count; first += size) {
-        while (size > count - first) {
+    for (; first < last; first += size) {
+        while (size > last - first) {
             size /= 2;
         }
         tiles.push_back({first, size});
@@ -81,7 +81,7 @@ void multiply_panel(const Kernels& kernels, const Matrix& weight, int panel, con
 void multiply(ThreadPool& pool, const Matrix& weight, const float* x, int count, float* out) {
     const Kernels& kernels = pool.kernels();
     const size_t columns = static_cast<size_t>(weight.columns());
-    const std::vector<RowTile> tiles = tile_rows(count, kernels.tile);
+    const std::vector<RowTile> tiles = tile_rows(0, count, kernels.tile);
     QuantisedRows quantised;
     if (in_panels(weight.type())) {
         quantised.reserve(count, weight.columns());

@@ -16,8 +16,8 @@ struct RowTile {
     int size;
 };
 
-// `count` rows as tiles of at most `largest` rows.
-std::vector<RowTile> tile_rows(int count, int largest);
+// The rows first … last - 1 as tiles of at most `largest` rows.
+std::vector<RowTile> tile_rows(int first, int last, int largest);
 
 // Rows of activations in 8 bits, in tiles (kernels.h).
 class QuantisedRows {
