@@ -1,5 +1,6 @@
 // Kernels in plain C++: for any processor, and the form the vector kernels are tested against.
 #include <cmath>
+#include <cstring>
 
 #include "cache_kernels.h"
 #include "kernels.h"
@@ -190,6 +191,17 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
+uint64_t read(const uint8_t* first, const uint8_t* second, size_t size) {
+    uint64_t sum = 0;
+    for (size_t at = 0; at < size; at += sizeof sum) {
+        uint64_t words[2];
+        std::memcpy(&words[0], first + at, sizeof sum);
+        std::memcpy(&words[1], second + at, sizeof sum);
+        sum += words[0] + words[1];
+    }
+    return sum;
+}
+
 long long multiply_adds(int repetitions) {
     constexpr int count = 64;
     volatile int seed = 7;
@@ -226,6 +238,7 @@ const Kernels portable_kernels = {
      POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
      POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
      POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
+    {},
     {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
     quantise,
     normalise,
@@ -237,6 +250,7 @@ const Kernels portable_kernels = {
     largest,
     exponentials,
     half_from_float,
+    read,
     multiply_adds,
 };
 
