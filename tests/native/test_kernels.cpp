@@ -453,8 +453,10 @@ TEST(every_word_is_read) {
         std::iota(words.begin(), words.end(), uint64_t{1} << 40);
         const uint64_t all = std::accumulate(words.begin(), words.end(), uint64_t{0});
         const auto* bytes = reinterpret_cast<const uint8_t*>(words.data());
-        CHECK(kernels->read(bytes, bytes + 2048, 2048) == all);
-        CHECK(kernels->read(bytes, bytes, 0) == 0);
+        for (const bool halves : {false, true}) {
+            CHECK(kernels->read(bytes, 4096, halves) == all);
+            CHECK(kernels->read(bytes, 0, halves) == 0);
+        }
     }
 }
 

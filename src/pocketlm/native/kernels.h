@@ -35,8 +35,8 @@ struct Kernels {
     // out[N][16] = panel x tile, for N = 1 << size. Null for types that are not prepared.
     void (*multiply[type_count][tile_sizes])(const Panel& panel, const Tile& tile, float* out);
 
-    // The same of two panels of equal length and one token. Memory gives more when it is read at two
-    // places. Null where that was not found.
+    // The same of two panels of equal length and one token. Some memory gives more when it is read at two
+    // places; null where that was not seen.
     void (*multiply_pair[type_count])(const Panel& first, const Panel& second, const Tile& tile,
                                       float* first_out, float* second_out);
 
@@ -71,9 +71,9 @@ struct Kernels {
 
     void (*half_from_float)(const float* input, int count, uint16_t* out);
 
-    // Nothing but reading, at two places as `multiply_pair` does it, `size` bytes at each: a multiple of
-    // 64. Returns something that depends on all of them.
-    uint64_t (*read)(const uint8_t* first, const uint8_t* second, size_t size);
+    // Nothing but reading `size` bytes, a multiple of 128, from the beginning on, or in two halves at once.
+    // Returns something that depends on all of them.
+    uint64_t (*read)(const uint8_t* data, size_t size, bool halves);
 
     // Nothing but the instructions of `multiply` that multiply and add, on registers, for measuring
     // what they allow. Returns how many multiply-adds of 8-bit numbers that was.

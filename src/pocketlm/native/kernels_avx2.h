@@ -590,15 +590,18 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
-uint64_t read(const uint8_t* first, const uint8_t* second, size_t size) {
-    constexpr size_t ahead = 2048;
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t ahead = halves ? 2048 : 4096;
+    const size_t step = halves ? 64 : 128;
+    const uint8_t* const other = data + (halves ? size / 2 : 64);
     __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    for (size_t at = 0; at < size; at += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(first + at + ahead), _MM_HINT_T0);
-        _mm_prefetch(reinterpret_cast<const char*>(second + at + ahead), _MM_HINT_T0);
-        for (size_t half = 0; half < 64; half += 32) {
-            const auto* one = reinterpret_cast<const __m256i*>(first + at + half);
-            const auto* two = reinterpret_cast<const __m256i*>(second + at + half);
+    for (size_t i = 0; i < size / 128; ++i) {
+        const size_t at = i * step;
+        _mm_prefetch(reinterpret_cast<const char*>(data + at + ahead), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(other + at + ahead), _MM_HINT_T0);
+        for (size_t lanes = 0; lanes < 64; lanes += 32) {
+            const auto* one = reinterpret_cast<const __m256i*>(data + at + lanes);
+            const auto* two = reinterpret_cast<const __m256i*>(other + at + lanes);
             sums[0] = _mm256_add_epi64(sums[0], _mm256_loadu_si256(one));
             sums[1] = _mm256_add_epi64(sums[1], _mm256_loadu_si256(two));
         }

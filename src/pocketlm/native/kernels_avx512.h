@@ -586,14 +586,17 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
-uint64_t read(const uint8_t* first, const uint8_t* second, size_t size) {
-    constexpr size_t ahead = 2048;
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t ahead = halves ? 2048 : 4096;
+    const size_t step = halves ? 64 : 128;
+    const uint8_t* const other = data + (halves ? size / 2 : 64);
     __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-    for (size_t at = 0; at < size; at += 64) {
-        _mm_prefetch(first + at + ahead, _MM_HINT_T0);
-        _mm_prefetch(second + at + ahead, _MM_HINT_T0);
-        sums[0] = _mm512_add_epi64(sums[0], load(first + at));
-        sums[1] = _mm512_add_epi64(sums[1], load(second + at));
+    for (size_t i = 0; i < size / 128; ++i) {
+        const size_t at = i * step;
+        _mm_prefetch(data + at + ahead, _MM_HINT_T0);
+        _mm_prefetch(other + at + ahead, _MM_HINT_T0);
+        sums[0] = _mm512_add_epi64(sums[0], load(data + at));
+        sums[1] = _mm512_add_epi64(sums[1], load(other + at));
     }
     return static_cast<uint64_t>(_mm512_reduce_add_epi64(_mm512_add_epi64(sums[0], sums[1])));
 }
@@ -609,7 +612,6 @@ template <int index>
 constexpr void set_tiles_from(Kernels& table) {
     if constexpr (index < type_count) {
         set_tiles<static_cast<Type>(index)>(table);
-        table.multiply_pair[index] = multiply_pair<static_cast<Type>(index)>;
         set_tiles_from<index + 1>(table);
     }
 }

@@ -499,11 +499,13 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
-uint64_t read(const uint8_t* first, const uint8_t* second, size_t size) {
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t step = halves ? 16 : 32;
+    const uint8_t* const other = data + (halves ? size / 2 : 16);
     uint64x2_t sums[2] = {vdupq_n_u64(0), vdupq_n_u64(0)};
-    for (size_t at = 0; at < size; at += 16) {
-        sums[0] = vaddq_u64(sums[0], vreinterpretq_u64_u8(vld1q_u8(first + at)));
-        sums[1] = vaddq_u64(sums[1], vreinterpretq_u64_u8(vld1q_u8(second + at)));
+    for (size_t i = 0; i < size / 32; ++i) {
+        sums[0] = vaddq_u64(sums[0], vreinterpretq_u64_u8(vld1q_u8(data + i * step)));
+        sums[1] = vaddq_u64(sums[1], vreinterpretq_u64_u8(vld1q_u8(other + i * step)));
     }
     return vaddvq_u64(vaddq_u64(sums[0], sums[1]));
 }

@@ -191,15 +191,18 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
-uint64_t read(const uint8_t* first, const uint8_t* second, size_t size) {
-    uint64_t sum = 0;
-    for (size_t at = 0; at < size; at += sizeof sum) {
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t step = halves ? 8 : 16;
+    const uint8_t* const other = data + (halves ? size / 2 : 8);
+    uint64_t sums[2] = {0, 0};
+    for (size_t i = 0; i < size / 16; ++i) {
         uint64_t words[2];
-        std::memcpy(&words[0], first + at, sizeof sum);
-        std::memcpy(&words[1], second + at, sizeof sum);
-        sum += words[0] + words[1];
+        std::memcpy(&words[0], data + i * step, sizeof words[0]);
+        std::memcpy(&words[1], other + i * step, sizeof words[1]);
+        sums[0] += words[0];
+        sums[1] += words[1];
     }
-    return sum;
+    return sums[0] + sums[1];
 }
 
 long long multiply_adds(int repetitions) {
