@@ -105,10 +105,11 @@ def fitting(type_: str, columns: int) -> str:
 
 
 def uniform(groups: Sequence[Group], type_: str) -> list[Choice]:
-    """One type for all, but at least 6 bits for the head, as is usual."""
+    """One type for all, but at least 6 bits for the head, as is usual, or what serves as one."""
     six = "P6" if type_ in PANEL_BITS else "Q6_K"
     head = type_ if type_ == "Q8_0" else six
-    return [Choice(g, fitting(head if g.role == "head" else type_, g.columns)) for g in groups]
+    last = "head" if any(g.role == "head" for g in groups) else "embedding"
+    return [Choice(g, fitting(head if g.role == last else type_, g.columns)) for g in groups]
 
 
 def within(groups: Sequence[Group], budget: int, types: Sequence[str] = MIXED) -> list[Choice]:
