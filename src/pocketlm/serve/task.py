@@ -35,7 +35,7 @@ class Task:
     """A prompt (messages of a chat, or text, or token ids), and how to answer it.
 
     `sampling` is what was said of it. `keep` is for how many seconds the model stays loaded after;
-    None leaves that to the server.
+    None leaves that to the server. Of a `private` task nothing is kept on disk.
     """
 
     model: str | None
@@ -46,6 +46,7 @@ class Task:
     tools: Toolbox | None = None
     choices: int = 1
     keep: float | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Work:
         self.outcomes = [Outcome("", [], each) for each in answers.generations]
         self._answers = answers
         self._readers = [CallReader() if calls else None for _ in self.outcomes]
+
+    @property
+    def generations(self) -> list[Generation]:
+        """The answers as they are now, also where the iteration was given up."""
+        return self._answers.generations
 
     async def __aiter__(self) -> AsyncIterator[Bit]:
         """What comes, until all answers are over. Raises what made one fail."""
@@ -146,7 +152,9 @@ def _streams(model: Model, task: Task) -> list[Stream]:
         each = parameters
         if choice and parameters.seed is not None:
             each = replace(parameters, seed=parameters.seed + choice)
-        streams.append(model.answer(ids, each, constraint, chat=task.chat))
+        streams.append(
+            model.answer(ids, each, constraint, chat=task.chat, private=task.private)
+        )
     return streams
 
 
