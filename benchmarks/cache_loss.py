@@ -8,7 +8,6 @@ is another one; by position, since what is lost may grow with the text.
 """
 
 import itertools
-import platform
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +16,7 @@ import numpy as np
 import typer
 
 import pocketlm
+from comparison.machine import processor
 from pocketlm.engine.runtime import Runtime
 from pocketlm.models import build
 
@@ -84,7 +84,7 @@ def main(
                         changed.sum(),
                     )
     print(f"{Path(model).name}, {text.name}, {texts} x {length} tokens, {time.strftime('%F')}")
-    print(f"{platform.machine()}; keys/values where they differ")
+    print(f"{processor()}; keys/values where they differ")
     print(
         f"{'cache':8}{'bytes a token':>15}{'positions':>14}{'perplexity':>12}{'divergence':>12}"
         f"{'other token':>13}"

@@ -9,7 +9,6 @@ The last line is JSON.
 """
 
 import json
-import platform
 import time
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ import numpy as np
 import typer
 
 import pocketlm
+from comparison.machine import processor
 from pocketlm.engine.bench import peak_rss_mib
 from pocketlm.engine.engine import CHUNK
 from pocketlm.engine.request import Progress
@@ -59,7 +59,7 @@ def measure(
     ) as model:
         engine, cache = model.engine, model.engine.runtime.cache
         about = f"{path.name}, cache in {cache_type}, {engine.runtime.pool.threads} threads"
-        print(f"{about}, {platform.machine()}, {time.strftime('%F')}")
+        print(f"{about}, {processor()}, {time.strftime('%F')}")
         print(f"loaded: peak memory {peak_rss_mib() / 1024:.2f} GiB", flush=True)
         ids = np.random.default_rng(0).integers(3, model.tokenizer.vocab_size, tokens).tolist()
         sections: list[dict[str, float]] = []

@@ -10,7 +10,6 @@ weight repacking, with flash attention off and on; ratios are to the best of its
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from comparison.ik_llama_cpp import IkLlamaCpp
+from comparison.machine import processor
 from comparison.results import OURS, PEER, Results, append, table
 from comparison.worker import Setting, Worker, first_token
 from comparison.works import Work
@@ -178,14 +178,11 @@ def _read(path: Path) -> int:
 
 def _machine() -> dict[str, Any]:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    name = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    return {"processor": name, "cores": os.cpu_count(), "memory_gib": round(pages / (1 << 30))}
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(pages / (1 << 30)),
+    }
 
 
 def _commit() -> str:

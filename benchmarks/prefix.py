@@ -9,7 +9,6 @@ the call, the model being loaded; medians of `--rounds`.
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import subprocess
@@ -17,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from comparison.machine import processor
 
 
 def run(args: argparse.Namespace) -> None:
@@ -34,16 +35,6 @@ def run(args: argparse.Namespace) -> None:
     saved_s = time.perf_counter() - start
     first = {"first_token_s": answer.timings.first_token_s, "cached": answer.cached_tokens}
     print(json.dumps({**first, "saved_s": saved_s, "tokens": answer.tokens}))
-
-
-def processor() -> str:
-    """The processor's name, as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def main() -> None:

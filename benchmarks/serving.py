@@ -16,19 +16,21 @@ import asyncio
 import itertools
 import json
 import os
-import platform
 import random
 import re
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from comparison.machine import processor
 
 WORDS = (
     *("river", "stone", "morning", "letter", "garden", "winter", "market", "paper", "engine"),
@@ -60,10 +62,10 @@ class Text:
 
 
 @contextmanager
-def serving(command: list[str], url: str, log: Path):
+def serving(command: list[str], url: str):
     """A server process, from when it answers until the end of the block."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    with log.open("w") as out:
+    with tempfile.NamedTemporaryFile("w", suffix=".log", delete=False) as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     try:
         deadline = time.monotonic() + 120
@@ -73,7 +75,7 @@ def serving(command: list[str], url: str, log: Path):
                 break
             except httpx.HTTPError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    sys.exit(f"the server did not start: see {log}")
+                    sys.exit(f"the server did not start: see {out.name}")
                 time.sleep(0.1)
         yield
     finally:
@@ -159,14 +161,14 @@ def compare(args) -> None:
     rows: dict[tuple[str, int], list[dict[str, float]]] = {}
     for round_ in range(args.rounds):
         for name, command, url, model_name in servers:
-            with serving(command, url, Path(args.logs) / f"{name}.log"):
+            with serving(command, url):
                 rng = random.Random(round_)
                 asyncio.run(load(url, model_name, 1, args, rng))  # it is warm
                 for clients in args.clients:
                     found = asyncio.run(load(url, model_name, clients, args, rng))
                     rows.setdefault((name, clients), []).append(found)
                     print(f"# {round_} {name} {clients} {found}", file=sys.stderr)
-    print(f"{machine()}, {args.threads} threads, {Path(args.model).name},")
+    print(f"{processor()}, {args.threads} threads, {Path(args.model).name},")
     print(f"{args.texts} texts of {args.tokens} tokens a client, median of {args.rounds} rounds\n")
     print("| clients | server | tokens/s | first token, s | between pieces, p95, ms |")
     print("| --- | --- | --- | --- | --- |")
@@ -203,21 +205,13 @@ def constraint(args) -> None:
             if round_:  # the first one compiles
                 seconds = moments[-1] - moments[0]
                 times[name].append(seconds / (len(moments) - 1) * 1000)
-    print(f"{machine()}, {args.threads} threads, {path.name},")
+    print(f"{processor()}, {args.threads} threads, {path.name},")
     print(f"{count} tokens a text, median of {args.rounds} rounds\n")
     print("| text | ms a token | beside free |")
     print("| --- | --- | --- |")
     for name, found in times.items():
         ratios = [one / other for one, other in zip(found, times["free"], strict=True)]
         print(f"| {name} | {statistics.median(found):.3f} | {statistics.median(ratios):.3f} |")
-
-
-def machine() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def main() -> None:
@@ -232,7 +226,6 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=40, help="of each prompt")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--logs", default="/tmp", help="folder for the servers' logs")
     args = parser.parse_args()
     if args.constraint:
         constraint(args)

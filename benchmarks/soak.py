@@ -22,7 +22,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from serving import free_port, machine, prompt, serving
+from comparison.machine import processor
+from serving import free_port, prompt, serving
 
 SCHEMA = {
     "type": "object",
@@ -108,14 +109,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--log", default="/tmp/soak.log")
     args = parser.parse_args()
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "pocketlm", "serve", args.model, "--port", str(port)]
     command += ["--threads", str(args.threads), "--no-prefix-cache"]
     counts: Counter[str] = Counter()
-    with serving(command, url, Path(args.log)):
+    with serving(command, url):
         pid = next(c.pid for c in psutil.net_connections() if c.laddr.port == port and c.pid)
         samples = asyncio.run(soak(url, pid, args, counts))
         time.sleep(2)
@@ -128,7 +128,9 @@ def main() -> None:
         [statistics.median(column) for column in zip(*part, strict=True)]
         for part in (warm[:third], warm[-third:])
     )
-    print(f"{machine()}, {args.threads} threads, {args.clients} clients, {args.minutes:g} minutes")
+    print(
+        f"{processor()}, {args.threads} threads, {args.clients} clients, {args.minutes:g} minutes"
+    )
     print("responses: " + ", ".join(f"{n:,} {what}" for what, n in counts.most_common()))
     print(f"memory: {early[1]:.0f} MiB, later {late[1]:.0f} ({late[1] / early[1] - 1:+.1%})")
     print(f"file descriptors: {early[2]:.0f}, later {late[2]:.0f}, {descriptors} at the end")

@@ -11,7 +11,6 @@ first, by the clock on the wall; a ratio is the median of those of neighbouring 
 machine's speed changes while it is measured.
 """
 
-import platform
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ import numpy as np
 import typer
 
 import pocketlm
+from comparison.machine import processor
 from pocketlm.api import Model, Stream
 from pocketlm.engine.sequence import Sequence
 from pocketlm.engine.speculation import Speculation
@@ -161,7 +161,7 @@ def main(
     tokens: Annotated[int, typer.Option(help="Most tokens of a text.")] = 200,
 ) -> None:
     """Measure what drafts gain or cost."""
-    print(f"{model}, {threads} threads, {platform.processor() or platform.machine()}")
+    print(f"{model}, {threads} threads, {processor()}")
     with pocketlm.load(model, threads=threads) as loaded:
         print_costs(loaded, rounds)
         comparison = Comparison(loaded, rounds)

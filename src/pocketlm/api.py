@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -96,8 +96,8 @@ class Model:
 
     Methods may be called from several threads: texts that are generated at the same time share
     steps. All methods that generate take the fields of `SamplingParameters` by name (`max_tokens`,
-    `temperature`, `stop`, …); by default the most likely token is taken each time, to the end of
-    the answer or the context.
+    `temperature`, `stop`, …), and one of `schema`, `regex`, `grammar` (see `generate`). By default
+    the most likely token is taken each time, to the end of the answer or the context.
     """
 
     def __init__(
@@ -151,72 +151,35 @@ class Model:
 
         return template_for(self.tokenizer, self.checkpoint.chat_template)
 
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        *,
-        schema: object = None,
-        regex: str | None = None,
-        grammar: str | None = None,
-        **options: object,
-    ) -> Generation:
+    def generate(self, prompt: str | Sequence[int], **options: object) -> Generation:
         """Continue a text, or token ids as they are. Raises ContextError for one that is too long.
 
-        The answer is JSON of a `schema` (as a dictionary, as JSON, or a pydantic model class), or
-        what a `regex` matches (Rust's syntax), or a `grammar` generates (Lark or GBNF); it is whole
-        unless its finish_reason is "length". ParameterError names what cannot be enforced.
+        With one of three more options, the answer is JSON of a `schema` (as a dictionary, as JSON,
+        or a pydantic model class), or what a `regex` matches (Rust's syntax), or a `grammar`
+        generates (Lark or GBNF); it is whole unless its finish_reason is "length". ParameterError
+        names what cannot be enforced.
 
         >>> model.generate("The capital of France is", max_tokens=8).text
         ' Paris.\\n'
         """
-        return self.stream(
-            prompt, schema=schema, regex=regex, grammar=grammar, **options
-        ).complete()
+        return self.stream(prompt, **options).complete()
 
-    def stream(
-        self,
-        prompt: str | Sequence[int],
-        *,
-        schema: object = None,
-        regex: str | None = None,
-        grammar: str | None = None,
-        **options: object,
-    ) -> Stream:
+    def stream(self, prompt: str | Sequence[int], **options: object) -> Stream:
         """As `generate`, piece by piece as the text is written."""
-        constraint = from_options(schema, regex, grammar)
-        parameters = SamplingParameters.of(options)
+        constraint, parameters = _read(options)
         return self.answer(self.text_tokens(prompt), parameters, constraint, chat=False)
 
-    def chat(
-        self,
-        messages: Sequence[Message],
-        *,
-        schema: object = None,
-        regex: str | None = None,
-        grammar: str | None = None,
-        **options: object,
-    ) -> Generation:
+    def chat(self, messages: Sequence[Message], **options: object) -> Generation:
         """Answer a conversation: [{"role": "user", "content": "Hello"}, …]. See `generate`.
 
         An assistant's message may carry the `tokens` that it was generated as; they are used as
         they are. Raises TemplateError, and ContextError for a conversation that is too long.
         """
-        return self.chat_stream(
-            messages, schema=schema, regex=regex, grammar=grammar, **options
-        ).complete()
+        return self.chat_stream(messages, **options).complete()
 
-    def chat_stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        schema: object = None,
-        regex: str | None = None,
-        grammar: str | None = None,
-        **options: object,
-    ) -> Stream:
+    def chat_stream(self, messages: Sequence[Message], **options: object) -> Stream:
         """As `chat`, piece by piece as the text is written."""
-        constraint = from_options(schema, regex, grammar)
-        parameters = SamplingParameters.of(options)
+        constraint, parameters = _read(options)
         return self.answer(self.prompt_tokens(messages), parameters, constraint, chat=True)
 
     def prompt_tokens(
@@ -330,6 +293,12 @@ class Model:
         from pocketlm.chat.prompt import stop_ids
 
         return stop_ids(self.tokenizer, template, self.checkpoint.generation_config)
+
+
+def _read(options: dict[str, Any]) -> tuple[Constraint | None, SamplingParameters]:
+    """What an answer must match, and how it is sampled."""
+    constraint = from_options(*(options.pop(name, None) for name in ("schema", "regex", "grammar")))
+    return constraint, SamplingParameters.of(options)
 
 
 def _prefix_home(wanted: Path | str | bool) -> Path:

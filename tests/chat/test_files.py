@@ -21,7 +21,11 @@ def test_the_form_is_the_one_that_the_terminal_writes(tmp_path):
 def test_frames_that_are_none_are_words():
     for text in (
         *("--- a ---", "x\n--- end of a ---", "--- a ---\nx\n--- end of b ---", ""),
-        *("--- end of a ---", "x --- a ---\ny\n--- end of a ---", "--- a ---\nx\n--- end of a ---\n"),
+        *(
+            "--- end of a ---",
+            "x --- a ---\ny\n--- end of a ---",
+            "--- a ---\nx\n--- end of a ---\n",
+        ),
     ):
         assert parted(text) == (text, [])
 
@@ -38,7 +42,9 @@ def test_taking_apart_and_joining_gives_the_same_message(said, files):
         assert joined(words, found) == message or not message.strip()
 
 
-@given(st.lists(st.sampled_from(["--- a ---", "--- end of a ---", "", "x", "--- b ---"]), max_size=12))
+@given(
+    st.lists(st.sampled_from(["--- a ---", "--- end of a ---", "", "x", "--- b ---"]), max_size=12)
+)
 def test_any_lines_stay_whole(lines):
     message = "\n".join(lines)
     words, found = parted(message)

@@ -121,6 +121,10 @@ def test_a_preset_is_made_printed_shared_used_and_removed(pocketlm, smollm2, tmp
         (("x", "smollm2", "--remove"), "one of", 2),
         (("x", "smollm2", "--temperature", "-1"), "temperature", 2),
         (("x", "--from", "nowhere.toml"), "nowhere.toml", 1),
+        (("x", "--from", "nowhere.toml", "--system", "y"), "of a MODEL", 2),
+        (("x", "--top-k", "3"), "of a MODEL", 2),
+        (("x", "--remove", "--stop", "y"), "of a MODEL", 2),
+        (("--remove",), "NAME", 2),
     ],
 )
 def test_what_is_no_preset_is_refused(pocketlm, arguments, word, code):

@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include <algorithm>
+#include <numeric>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
@@ -243,6 +244,33 @@ class Fenced {
 
 }  // namespace
 
+TEST(two_panels_at_once_are_what_each_is_alone) {
+    for (const Kernels* kernels : available_kernels()) {
+        for (int index = 0; index < type_count; ++index) {
+            const auto pair = kernels->multiply_pair[index];
+            if (pair == nullptr) {
+                continue;
+            }
+            const Type type = static_cast<Type>(index);
+            Random random(12);
+            ThreadPool pool(1, kernels->name);
+            const int columns = 768;
+            const std::vector<uint8_t> data = reference::random_weights(type, 32, columns, random);
+            const Matrix matrix(type, 32, columns, data.data(), data.size(), pool, false);
+            const Activations activations = random_activations(1, columns, random);
+            const Tile tile = activations.tile();
+            std::vector<float> expected(2 * panel_rows);
+            std::vector<float> out(2 * panel_rows);
+            for (int panel = 0; panel < 2; ++panel) {
+                kernels->multiply[index][0](matrix.panel(panel), tile,
+                                            expected.data() + panel * panel_rows);
+            }
+            pair(matrix.panel(0), matrix.panel(1), tile, out.data(), out.data() + panel_rows);
+            CHECK(out == expected);
+        }
+    }
+}
+
 // Sanitizers do not see what tile instructions read; the system does.
 TEST(products_read_no_activations_but_theirs) {
     for_each_product([](const Kernels& kernels, Type type, int log) {
@@ -415,6 +443,19 @@ TEST(gates_match_float64) {
                 kernels->gate(in + i, up.data(), 1, &alone);
                 CHECK_EQUAL(out[i], alone);
             }
+        }
+    }
+}
+
+TEST(every_word_is_read) {
+    for (const Kernels* kernels : available_kernels()) {
+        std::vector<uint64_t> words(4096 / 8);
+        std::iota(words.begin(), words.end(), uint64_t{1} << 40);
+        const uint64_t all = std::accumulate(words.begin(), words.end(), uint64_t{0});
+        const auto* bytes = reinterpret_cast<const uint8_t*>(words.data());
+        for (const bool halves : {false, true}) {
+            CHECK(kernels->read(bytes, 4096, halves) == all);
+            CHECK(kernels->read(bytes, 0, halves) == 0);
         }
     }
 }

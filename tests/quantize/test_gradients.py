@@ -11,6 +11,7 @@ from pocketlm.formats.open import open_checkpoint
 from pocketlm.models import build
 from pocketlm.models.program import Program
 from pocketlm.quantize import decoder, gradients
+from quantize import tiny
 
 TOKENS = 24
 
@@ -72,12 +73,7 @@ def test_they_are_pytorchs(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     with open_checkpoint(tmp_path) as checkpoint:
         program = build(checkpoint.config, checkpoint.tensors)
-        stored = {n: t.data.view("<f4").reshape(t.shape) for n, t in checkpoint.tensors.items()}
-
-        def read(weight):
-            rows = stored[weight.name].reshape(-1, weight.columns)
-            return rows[weight.start : weight.start + weight.rows].copy()
-
+        read = tiny.reader(tiny.floats_of(checkpoint))
         layer = decoder.load(program, next(iter(decoder.layers(program))), read)
         hidden = decoder.embedding(program).columns
         x, after = (rng.standard_normal((TOKENS, hidden)).astype(np.float32) for _ in range(2))

@@ -17,6 +17,7 @@ from pocketlm.models.program import Program
 from pocketlm.quantize import decoder, sensitivity
 from pocketlm.quantize.decoder import Floats, Layer
 from pocketlm.quantize.sensitivity import Measured, Sensitivity
+from quantize import tiny
 
 NAME = "llama, grouped and tied"
 WINDOWS = [np.array(checkpoints.tokens(200, seed)) for seed in range(12)]
@@ -28,18 +29,13 @@ class Model:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.program: Program = build(checkpoint.config, checkpoint.tensors)
-        tensors = checkpoint.tensors
-        self._stored = {n: t.data.view("<f4").reshape(t.shape) for n, t in tensors.items()}
+        read = tiny.reader(tiny.floats_of(checkpoint))
         self.layers = [
-            decoder.load(self.program, parts, self.read) for parts in decoder.layers(self.program)
+            decoder.load(self.program, parts, read) for parts in decoder.layers(self.program)
         ]
-        self.embedding = self.read(decoder.embedding(self.program))
+        self.embedding = read(decoder.embedding(self.program))
         project = decoder.head(self.program)
-        self.norm, self.head = self.read(project.norm).ravel(), self.read(project.weights[0])
-
-    def read(self, weight) -> Floats:
-        rows = self._stored[weight.name].reshape(-1, weight.columns)
-        return rows[weight.start : weight.start + weight.rows].copy()
+        self.norm, self.head = read(project.norm).ravel(), read(project.weights[0])
 
     def measured(self, target: Path, seen: Callable[[int, int], None]) -> Measured:
         return Sensitivity(

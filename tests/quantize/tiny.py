@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from models import checkpoints
+from pocketlm.formats.checkpoint import Checkpoint
 from pocketlm.formats.tokenizer import _byte_of_character
 
 _LETTERS = sorted(set(_byte_of_character()) - set("<>"), key=lambda c: (c > "~", c))[:140]
@@ -14,6 +15,21 @@ TOKENS = ["<pad>", "<s>", "</s>", "Ġ", "Ċ", *(c for c in _LETTERS if c not in 
 TOKENS += [left + right for left, right in MERGES] + ["<|end|>", "<tool>"]
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}"
 TEXTS = ("", " ab abc", "Hello, 12 ers!\n\n<|end|> a<tool>b</s> <", "é abcabc\t")
+
+
+def floats_of(checkpoint: Checkpoint) -> dict:
+    """The tensors of a float32 checkpoint, as they are shaped."""
+    return {n: t.data.view("<f4").reshape(t.shape) for n, t in checkpoint.tensors.items()}
+
+
+def reader(stored: dict):
+    """What reads a program's weight from them: float32 [rows, columns]."""
+
+    def read(weight):
+        rows = stored[weight.name].reshape(-1, weight.columns)
+        return rows[weight.start : weight.start + weight.rows].copy()
+
+    return read
 
 
 def tokenizer_json() -> dict:

@@ -93,5 +93,7 @@ def test_errors_are_those_that_the_client_knows(messages):
     with pytest.raises(anthropic.BadRequestError, match="8,192") as caught:
         messages.create(messages=[{"role": "user", "content": "word " * 9000}], **SAID)
     assert caught.value.body["error"]["type"] == "invalid_request_error"
+    with pytest.raises(anthropic.BadRequestError, match="no tools"):
+        messages.create(messages=QUESTION, tool_choice={"type": "any"}, **SAID)
     with pytest.raises(anthropic.BadRequestError, match="computer"):
         messages.create(messages=QUESTION, tools=[{"type": "computer_1", "name": "c"}], **SAID)

@@ -4,6 +4,7 @@ import json
 import math
 
 import jsonschema
+import numpy as np
 import openai
 import pydantic
 import pytest
@@ -452,6 +453,30 @@ def test_texts_that_are_alike_have_vectors_that_are_alike(client):
         client.embeddings.create(input="word " * 9000, model=MODEL)
 
 
+def test_an_embedding_model_that_is_configured(serve, smollm2):
+    own = serve(smollm2, "--embeddings", "wordllama")
+    create = own.openai.embeddings.create
+    assert [model.id for model in own.openai.models.list()][-1] == "wordllama"
+    assert own.openai.models.retrieve("wordllama").id == "wordllama"
+    texts = ["How do I bake bread?", "A recipe for a loaf.", "Shares fell on Monday."]
+    found = create(model="wordllama", input=texts)
+    bread, loaf, shares = (entry.embedding for entry in found.data)
+    assert len(bread) == 256
+    assert math.hypot(*bread) == pytest.approx(1, abs=1e-5)
+    assert np.dot(bread, loaf) > 0.2 + np.dot(bread, shares)
+    assert found.usage.prompt_tokens > 10
+    alone = own.http.post("/v1/embeddings", json={"input": texts[0]}).json()
+    assert alone["model"] == "wordllama"
+    assert alone["data"][0]["embedding"] == pytest.approx(bread, abs=1e-6)
+    assert len(own.ollama.embed(model="wordllama", input=texts)["embeddings"]) == 3
+    assert len(create(model=MODEL, input=texts[0]).data[0].embedding) == 576
+    for input, word in ((texts[0] * 2000, "8,192"), ("", "0 tokens"), ([1, 2], "token ids")):
+        with pytest.raises(openai.BadRequestError, match=word):
+            create(model="wordllama", input=input)
+    with pytest.raises(openai.NotFoundError):
+        own.openai.chat.completions.create(model="wordllama", messages=QUESTION)
+
+
 # Responses
 
 
@@ -486,6 +511,9 @@ def test_a_response_is_parsed_and_calls_functions(client):
         model=MODEL, input="Describe Paris.", text_format=City, temperature=0
     )
     assert isinstance(parsed.output_parsed, City)
+    assert parsed.text.format.type == "json_schema"
+    assert parsed.text.format.name == "City"
+    assert parsed.text.format.schema_["properties"].keys() == City.model_fields.keys()
     tool = {"type": "function", "name": "get_weather", **WEATHER["function"]}
     said = {"model": MODEL, "tools": [tool], "tool_choice": "required", "temperature": 0}
     with client.responses.stream(
@@ -518,3 +546,9 @@ def test_what_a_response_would_need_memory_for_is_refused(client):
         client.responses.create(model=MODEL, input="x", previous_response_id="resp_1")
     with pytest.raises(openai.BadRequestError, match="web_search"):
         client.responses.create(model=MODEL, input="x", tools=[{"type": "web_search"}])
+    with pytest.raises(openai.BadRequestError, match="no tools"):
+        client.responses.create(model=MODEL, input="x", tool_choice="required")
+    tool = {"type": "function", "name": "get_weather", **WEATHER["function"]}
+    choice = {"type": "web_search"}
+    with pytest.raises(openai.BadRequestError, match="names no function"):
+        client.responses.create(model=MODEL, input="x", tools=[tool], tool_choice=choice)

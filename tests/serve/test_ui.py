@@ -126,9 +126,7 @@ def test_answering_again_and_editing(own):
     edited = Asked(own, "Tell me of the moon.", at=0, **again.place)
     assert "moon" in edited.done["content"]
     assert edited.done["chat"] == first.done["chat"]
-    assert kept(own) == [
-        [("user", "Tell me of the moon."), ("assistant", edited.done["content"])]
-    ]
+    assert kept(own) == [[("user", "Tell me of the moon."), ("assistant", edited.done["content"])]]
     for at in (1, 2, 99):
         response = own.http.post("/ui/answer", json=body_of("x", at=at, **edited.place))
         assert response.status_code == 400
@@ -230,7 +228,9 @@ def test_stopping_keeps_what_there_is(own):
     with asking(own, STORY, sampling=ENDLESS) as (answer, found):
         for name, content in found:
             if name == "blocks" and len("".join(content["blocks"])) > 200:
-                assert own.http.post("/ui/stop", json={"answer": answer}).json() == {"stopped": True}
+                assert own.http.post("/ui/stop", json={"answer": answer}).json() == {
+                    "stopped": True
+                }
                 break
         *_, (name, done) = found
     assert name == "done"

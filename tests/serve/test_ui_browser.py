@@ -348,7 +348,10 @@ def test_hostile_text_does_nothing(windows, shop):
         assert page.evaluate("window.pwned") is None
         assert site.asked == []
         allowed = "a, math, .icon"
-        assert page.locator(".prose :is(img, svg:not(.icon), iframe, script, style, link)").count() == 0
+        assert (
+            page.locator(".prose :is(img, svg:not(.icon), iframe, script, style, link)").count()
+            == 0
+        )
         assert page.locator(f".prose :not({allowed})[href]:not(use)").count() == 0
         assert page.locator(".prose [onerror], .prose [onload], .prose [style]").count() == 0
 
@@ -484,7 +487,9 @@ CONTRAST = """() => {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(windows, shop, scheme):
     number = keep(
-        shop, "Show me.", "> A quote\n\n`code` [x](https://a.example)\n\n```sh\nls\n```\n\n| a |\n|---|\n| b |",
+        shop,
+        "Show me.",
+        "> A quote\n\n`code` [x](https://a.example)\n\n```sh\nls\n```\n\n| a |\n|---|\n| b |",
         "And?",
     )
     window = windows(shop, color_scheme=scheme)
@@ -575,8 +580,19 @@ def test_the_keyboard_alone(window):
 
 
 WIDE = (
-    "A word: " + "wide" * 60 + "\n\n```text\n" + "x" * 300 + "\n```\n\n|" + "a column |" * 14 + "\n|"
-    + "---|" * 14 + "\n|" + "wide cell |" * 14 + "\n\n$$\n" + "a + " * 60 + "b\n$$\n\n"
+    "A word: "
+    + "wide" * 60
+    + "\n\n```text\n"
+    + "x" * 300
+    + "\n```\n\n|"
+    + "a column |" * 14
+    + "\n|"
+    + "---|" * 14
+    + "\n|"
+    + "wide cell |" * 14
+    + "\n\n$$\n"
+    + "a + " * 60
+    + "b\n$$\n\n"
     "https://a.example/" + "x" * 200 + "\n\n`" + "y" * 200 + "`"
 )
 
@@ -614,7 +630,9 @@ def test_no_width_makes_it_scroll_sideways(windows, shop, width):
 def test_motion_is_reduced_where_it_is_wanted(windows, shop):
     window = windows(shop, reduced_motion="reduce")
     page = window.open()
-    assert page.evaluate("getComputedStyle(document.querySelector('#side')).transitionDuration") in ("0s", "")
+    assert page.evaluate(
+        "getComputedStyle(document.querySelector('#side')).transitionDuration"
+    ) in ("0s", "")
     window.longest(5)
     window.say("Hello")
     page.wait_for_selector(".writing")
@@ -670,7 +688,9 @@ def test_pictures(windows, smollm2, tmp_path, pictures, name, size, scheme):
     try:
         for title in ("A letter to the landlord", "Sourdough, step by step", "Regular expressions"):
             keep(server, title, "…")
-        story = keep(server, "Explain the golden ratio, with a bit of code.", STORY, title="Golden ratio")
+        story = keep(
+            server, "Explain the golden ratio, with a bit of code.", STORY, title="Golden ratio"
+        )
         window = windows(
             server,
             viewport={"width": size[0], "height": size[1]},

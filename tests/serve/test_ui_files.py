@@ -42,7 +42,9 @@ def test_files_are_served_and_cached(server, name):
 def test_text_goes_compressed(server):
     with server.http.stream("GET", "/", headers={"Accept-Encoding": "gzip"}) as response:
         assert response.headers["content-encoding"] == "gzip"
-        assert gzip.decompress(b"".join(response.iter_raw())) == (FOLDER / "index.html").read_bytes()
+        assert (
+            gzip.decompress(b"".join(response.iter_raw())) == (FOLDER / "index.html").read_bytes()
+        )
 
 
 @pytest.mark.parametrize("path", ["/page/none", "/page/", "/page/../ui/files.py", "/page/%2e%2e/x"])
@@ -56,7 +58,9 @@ def test_nothing_is_from_elsewhere():
             continue
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|//[a-z]+\.[a-z]", text), path
-        assert not re.search(r"\bon[a-z]+=|javascript:|style=", text.lower()) or path.suffix == ".js"
+        assert (
+            not re.search(r"\bon[a-z]+=|javascript:|style=", text.lower()) or path.suffix == ".js"
+        )
     page = (FOLDER / "index.html").read_text()
     for address in re.findall(r'(?:src|href)="([^"]+)"', page):
         assert address.startswith(("/page/", "#")), address

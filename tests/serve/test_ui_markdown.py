@@ -1,6 +1,5 @@
 """Model text as HTML: what is shown of it, and that nothing but that ever leaves."""
 
-
 import time
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
@@ -89,8 +88,22 @@ def test_links_say_where_they_lead():
         *("javascript:alert(1)", "JaVaScRiPt:alert(1)", "java\tscript:alert(1)", " javascript:x()"),
         *("&#106;avascript:alert(1)", "&#x6A;avascript&colon;alert(1)", "javascript&#58;alert(1)"),
         *("vbscript:x", "data:text/html,<script>x</script>", "data:image/svg+xml;base64,AAAA"),
-        *("file:///etc/passwd", "//evil.example", "/v1/models", "#x", "../x", "blob:x", "about:blank"),
-        *("ftp://a.example", "http:evil", "https:///x", "view-source:http://a.example", "\x01http://a"),
+        *(
+            "file:///etc/passwd",
+            "//evil.example",
+            "/v1/models",
+            "#x",
+            "../x",
+            "blob:x",
+            "about:blank",
+        ),
+        *(
+            "ftp://a.example",
+            "http:evil",
+            "https:///x",
+            "view-source:http://a.example",
+            "\x01http://a",
+        ),
         *("http://[::1", "http://a:99999999/", "intent://x#Intent;end", "HTTP:\\\\a.example"),
     ],
 )
@@ -153,15 +166,15 @@ HOSTILE = [
     "<?php echo 1 ?>",
     "<plaintext>",
     "<title><img src=x onerror=alert(1)></title>",
-    "```x\" onmouseover=\"alert(1)\n```",
-    "```\"><script>alert(1)</script>\n```",
+    '```x" onmouseover="alert(1)\n```',
+    '```"><script>alert(1)</script>\n```',
     "```<img/src=x/onerror=alert(1)>\nx\n```",
     "`<script>alert(1)</script>`",
     "[x](https://a.example 'title\" onmouseover=alert(1) x=\"')",
     "[<script>alert(1)</script>](https://a.example)",
-    "![\"onerror=alert(1) x=\"](https://a.example)",
+    '!["onerror=alert(1) x="](https://a.example)',
     "| <script>alert(1)</script> |\n|---|\n| <img src=x onerror=alert(1)> |",
-    "[a](https://a.example/\"onmouseover=alert(1)//)",
+    '[a](https://a.example/"onmouseover=alert(1)//)',
     "&lt;script&gt;alert(1)&lt;/script&gt;",
     "&#60;script&#62;alert(1)&#60;/script&#62;",
     "\x00<scr\x00ipt>alert(1)</script>",
@@ -196,10 +209,18 @@ def test_hostile_text_is_text(text):
 
 
 _piece = st.one_of(
-    st.sampled_from([*HOSTILE, "\n", "\n\n", "> ", "- ", "1. ", "```\n", "|", "|---|\n", "$", "$$"]),
-    st.sampled_from(["[", "](", ")", "![", "`", "*", "**", "_", "<", ">", "&", '"', "'", "\\", "{", "}"]),
-    st.sampled_from([r"\frac{", r"\text{", r"\begin{matrix}", r"\end{matrix}", r"\left(", "^", "_"]),
-    st.sampled_from(["https://a.example", "javascript:", "mailto:a@b", "<a href=", "</math>", "<mi>"]),
+    st.sampled_from(
+        [*HOSTILE, "\n", "\n\n", "> ", "- ", "1. ", "```\n", "|", "|---|\n", "$", "$$"]
+    ),
+    st.sampled_from(
+        ["[", "](", ")", "![", "`", "*", "**", "_", "<", ">", "&", '"', "'", "\\", "{", "}"]
+    ),
+    st.sampled_from(
+        [r"\frac{", r"\text{", r"\begin{matrix}", r"\end{matrix}", r"\left(", "^", "_"]
+    ),
+    st.sampled_from(
+        ["https://a.example", "javascript:", "mailto:a@b", "<a href=", "</math>", "<mi>"]
+    ),
     st.text(max_size=8),
 )
 
@@ -226,7 +247,9 @@ def test_a_growing_text_ends_as_the_whole_one(text, step):
 
 def test_blocks_that_are_over_are_not_rendered_again():
     paragraphs = [f"Paragraph {i} with `code` and *words*.\n\n" for i in range(50)]
-    text = "".join([*paragraphs, "```python\n", *(f"x = {i}\n" for i in range(50)), "```\n\n- a\n- b\n"])
+    text = "".join(
+        [*paragraphs, "```python\n", *(f"x = {i}\n" for i in range(50)), "```\n\n- a\n- b\n"]
+    )
     growing = Growing()
     shown: list[str] = []
     for end in range(0, len(text), 11):
@@ -260,7 +283,16 @@ def test_formulas(text, parts):
 
 @pytest.mark.parametrize(
     "text",
-    ["It costs $5 or $10.", "from $5-$10", "$ a $", "a $ b", "`$x$`", r"\$x\$", "```\n$x$\n```", "$$"],
+    [
+        "It costs $5 or $10.",
+        "from $5-$10",
+        "$ a $",
+        "a $ b",
+        "`$x$`",
+        r"\$x\$",
+        "```\n$x$\n```",
+        "$$",
+    ],
 )
 def test_prices_and_code_are_no_formulas(text):
     assert "<math" not in html(text)

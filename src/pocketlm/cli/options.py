@@ -123,14 +123,19 @@ Stop = Annotated[
 ]
 
 
-def sampling(preset: "Preset | None" = None, **said: object) -> dict[str, Any]:
+def said(**options: object) -> dict[str, Any]:
+    """Those options that were given."""
+    return {name: value for name, value in options.items() if value not in (None, [])}
+
+
+def sampling(preset: "Preset | None" = None, **options: object) -> dict[str, Any]:
     """What was said, for `engine.sampling`; what was not, as the preset has it.
 
     Where neither has a temperature, CHAT_SAMPLING.
     """
     from pocketlm.engine.sampling import CHAT_SAMPLING
 
-    chosen = {name: value for name, value in said.items() if value not in (None, [])}
+    chosen = said(**options)
     if preset is not None:
         chosen = {**preset.sampling, **chosen}
     return chosen if "temperature" in chosen else {**CHAT_SAMPLING, **chosen}

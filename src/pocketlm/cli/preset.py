@@ -53,27 +53,30 @@ def preset(
     from pocketlm.cli.output import printable, table
     from pocketlm.store import Store
 
+    sampling = options.said(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        seed=seed,
+        max_tokens=max_tokens,
+        stop=stop,
+    )
+    if sum((model is not None, source is not None, remove)) > 1:
+        raise ParameterError("say one of MODEL, --from and --remove")
+    if model is None and (sampling or system is not None):
+        raise ParameterError("a system prompt and a way of sampling are for a preset of a MODEL")
     presets = Presets()
     if name is None:
+        if source is not None or remove:
+            raise ParameterError("say the NAME of the preset")
         found = [(each, presets.get(each)) for each in presets.names()]
         rows = [(n, p.model, " ".join((p.system or "").split())[:60]) for n, p in found if p]
         print(table(rows) if rows else "no preset yet")
         return
-    said = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition_penalty": repetition_penalty,
-        "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty,
-        "seed": seed,
-        "max_tokens": max_tokens,
-        "stop": stop,
-    }
-    sampling = {field: value for field, value in said.items() if value not in (None, [])}
-    if sum((model is not None, source is not None, remove)) > 1:
-        raise ParameterError("say one of MODEL, --from and --remove")
     if remove:
         presets.remove(name)
     elif source is not None or model is not None:

@@ -1,6 +1,7 @@
 """`pocketlm serve`: models over HTTP."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,12 @@ import typer
 
 from pocketlm.cli import options
 from pocketlm.errors import ParameterError
+
+
+class EmbeddingKind(StrEnum):
+    """What can embed texts, beside the models themselves."""
+
+    WORDLLAMA = "wordllama"
 
 
 def serve(
@@ -59,6 +66,12 @@ def serve(
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="Longest time for one request.")
     ] = 600.0,
+    embeddings: Annotated[
+        EmbeddingKind | None,
+        typer.Option(
+            "--embeddings", help="Embed texts by this model where a request names it, or none."
+        ),
+    ] = None,
     threads: options.Threads = None,
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
@@ -109,6 +122,7 @@ def serve(
             "quantize": None if quantize is None else quantize.value,
             "prefix_cache": not no_prefix_cache,
         },
+        wordllama=embeddings is not None,
         parallel=parallel,
         queue=queue,
         idle=idle,

@@ -114,7 +114,7 @@ def json_rule(schema: Mapping[str, Any], *, lenient: bool = False) -> str:
 
 
 def from_options(
-    schema: object = None, regex: str | None = None, grammar: str | None = None
+    schema: object = None, regex: object = None, grammar: object = None
 ) -> Constraint | None:
     """The one that is given, or None. Raises ConstraintError for two, or an unsound one."""
     given = [value for value in (schema, regex, grammar) if value is not None]

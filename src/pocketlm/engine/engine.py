@@ -129,9 +129,7 @@ class Engine:
         room = self.context - len(prompt)
         limit = len(prompt) + min(room, parameters.max_tokens or room)
         sampler = Sampler(parameters, prompt, self._banned, self._vocab_size)
-        return Request(
-            self, prompt, parameters, stop_ids, sampler, limit, matcher, private=private
-        )
+        return Request(self, prompt, parameters, stop_ids, sampler, limit, matcher, private=private)
 
     def logits(self, tokens: Ids[int], chunk: int | None = None) -> npt.NDArray[np.float32]:
         """Logits after each token: float32 [len(tokens), vocabulary].

@@ -141,7 +141,7 @@ class _Copy:
                 raise ConstraintError("schema", f"{_place(where)} has {keyword[:80]!r}: {reason}")
         return copy
 
-    def _value(self, keyword: str, value: Any, where: str) -> object:  # noqa: ANN401
+    def _value(self, keyword: str, value: object, where: str) -> object:
         if keyword in _ONE:
             return self.schema(value, where)
         if keyword in _MANY:

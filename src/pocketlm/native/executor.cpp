@@ -526,22 +526,32 @@ void Executor::run_project(const Operation& operation, Phases& phases, int threa
 void Executor::project_panels(const Operation& operation, const std::vector<RowTile>& tiles,
                               int first, int last, const Inputs& inputs) {
     const size_t weight_count = operation.gate ? 1 : operation.weights.size();
-    float values[largest_tile * panel_rows];
-    float up[largest_tile * panel_rows];
+    float one[largest_tile * panel_rows];
+    float two[largest_tile * panel_rows];
     for (const RowTile& tile : tiles) {
         int base = 0;    // the first panel of the weight
         int column = 0;  // and where its rows begin in the output
         for (size_t i = 0; i < weight_count; ++i) {
             const Matrix& weight = *operation.weights[i];
-            const int end = std::min(last - base, weight.panels());
-            for (int panel = std::max(first - base, 0); panel < end; ++panel) {
-                multiply_tile(operation, i, panel, tile, inputs, values);
-                if (operation.gate) {
-                    multiply_tile(operation, 1, panel, tile, inputs, up);
-                    pool_->kernels().gate(values, up, tile.size * panel_rows, values);
-                }
+            const auto write = [&](int panel, const float* values) {
                 write_panel(operation, column + panel * panel_rows, weight.rows_in(panel), tile,
                             values);
+            };
+            const int end = std::min(last - base, weight.panels());
+            int panel = std::max(first - base, 0);
+            while (operation.gate && panel < end) {
+                multiply_tiles(operation, {0, panel, one}, {1, panel, two}, tile, inputs);
+                pool_->kernels().gate(one, two, tile.size * panel_rows, one);
+                write(panel++, one);
+            }
+            for (; panel + 1 < end; panel += 2) {
+                multiply_tiles(operation, {i, panel, one}, {i, panel + 1, two}, tile, inputs);
+                write(panel, one);
+                write(panel + 1, two);
+            }
+            if (panel < end) {
+                multiply_tile(operation, {i, panel, one}, tile, inputs);
+                write(panel, one);
             }
             base += weight.panels();
             column += weight.rows();
@@ -575,21 +585,43 @@ void Executor::prepare_rows(const Operation& operation, int first, int last, Inp
     }
 }
 
-// out[tile.size][16] = a panel of weight `index` times the tile's rows, plus the bias.
-void Executor::multiply_tile(const Operation& operation, size_t index, int panel,
-                             const RowTile& tile, const Inputs& inputs, float* out) {
-    const Matrix& weight = *operation.weights[index];
-    const float* rows = operation.norm.empty()
-                            ? row_of(operation.input, tile.first)
-                            : inputs.normalised.data() + static_cast<size_t>(tile.first) *
-                                                             static_cast<size_t>(weight.columns());
-    multiply_panel(pool_->kernels(), weight, panel, tile, inputs.quantised, rows, out);
-    if (!operation.biases.empty() && !operation.biases[index].empty()) {
-        const float* bias = operation.biases[index].data() + panel * panel_rows;
-        for (int token = 0; token < tile.size; ++token) {
-            for (int row = 0; row < weight.rows_in(panel); ++row) {
-                out[token * panel_rows + row] += bias[row];
-            }
+// The rows of a tile as weights read them that are not prepared: float32.
+const float* Executor::float_rows(const Operation& operation, const RowTile& tile,
+                                  const Inputs& inputs) {
+    if (operation.norm.empty()) {
+        return row_of(operation.input, tile.first);
+    }
+    return inputs.normalised.data() +
+           static_cast<size_t>(tile.first) * static_cast<size_t>(width(operation.input));
+}
+
+// product.out[tile.size][16] = its panel times the tile's rows, plus the bias.
+void Executor::multiply_tile(const Operation& operation, const Product& product,
+                             const RowTile& tile, const Inputs& inputs) {
+    multiply_panel(pool_->kernels(), *operation.weights[product.weight], product.panel, tile,
+                   inputs.quantised, float_rows(operation, tile, inputs), product.out);
+    add_bias(operation, product, tile);
+}
+
+// The same twice.
+void Executor::multiply_tiles(const Operation& operation, const Product& first,
+                              const Product& second, const RowTile& tile, const Inputs& inputs) {
+    multiply_panels(pool_->kernels(), {*operation.weights[first.weight], first.panel},
+                    {*operation.weights[second.weight], second.panel}, tile, inputs.quantised,
+                    float_rows(operation, tile, inputs), first.out, second.out);
+    add_bias(operation, first, tile);
+    add_bias(operation, second, tile);
+}
+
+void Executor::add_bias(const Operation& operation, const Product& product, const RowTile& tile) {
+    if (operation.biases.empty() || operation.biases[product.weight].empty()) {
+        return;
+    }
+    const float* bias = operation.biases[product.weight].data() + product.panel * panel_rows;
+    const int rows = operation.weights[product.weight]->rows_in(product.panel);
+    for (int token = 0; token < tile.size; ++token) {
+        for (int row = 0; row < rows; ++row) {
+            product.out[token * panel_rows + row] += bias[row];
         }
     }
 }

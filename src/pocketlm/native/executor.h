@@ -91,6 +91,13 @@ class Executor {
         std::vector<float> normalised;
     };
 
+    // A panel of one of an operation's weights, and where its product with a tile goes.
+    struct Product {
+        size_t weight;
+        int panel;
+        float* out;
+    };
+
     // Queries of neighbouring positions of one segment.
     struct QueryTile {
         const Segment* segment;
@@ -161,8 +168,12 @@ class Executor {
     void project_panels(const Operation& operation, const std::vector<RowTile>& tiles, int first,
                         int last, const Inputs& inputs);
     void prepare_rows(const Operation& operation, int first, int last, Inputs& inputs);
-    void multiply_tile(const Operation& operation, size_t weight, int panel, const RowTile& tile,
-                       const Inputs& inputs, float* out);
+    const float* float_rows(const Operation& operation, const RowTile& tile, const Inputs& inputs);
+    void multiply_tile(const Operation& operation, const Product& product, const RowTile& tile,
+                       const Inputs& inputs);
+    void multiply_tiles(const Operation& operation, const Product& first, const Product& second,
+                        const RowTile& tile, const Inputs& inputs);
+    static void add_bias(const Operation& operation, const Product& product, const RowTile& tile);
     void write_panel(const Operation& operation, int column, int columns, const RowTile& tile,
                      const float* values);
     void rotate(float* head, const float* cosines, const float* sines) const;

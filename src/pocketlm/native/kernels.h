@@ -35,6 +35,11 @@ struct Kernels {
     // out[N][16] = panel x tile, for N = 1 << size. Null for types that are not prepared.
     void (*multiply[type_count][tile_sizes])(const Panel& panel, const Tile& tile, float* out);
 
+    // The same of two panels of equal length and one token. Some memory gives more when it is read at two
+    // places; null where that was not seen.
+    void (*multiply_pair[type_count])(const Panel& first, const Panel& second, const Tile& tile,
+                                      float* first_out, float* second_out);
+
     // out[count][16] = rows x inputs, for weights as stored: `rows` <= 16 rows of F32, F16 or BF16,
     // `stride` bytes apart; inputs are `count` rows of float32, `columns` apart.
     void (*multiply_rows[3])(const void* weights, size_t stride, int rows, int columns,
@@ -65,6 +70,10 @@ struct Kernels {
     float (*exponentials)(float* values, int count, float maximum);
 
     void (*half_from_float)(const float* input, int count, uint16_t* out);
+
+    // Nothing but reading `size` bytes, a multiple of 128, from the beginning on, or in two halves at once.
+    // Returns something that depends on all of them.
+    uint64_t (*read)(const uint8_t* data, size_t size, bool halves);
 
     // Nothing but the instructions of `multiply` that multiply and add, on registers, for measuring
     // what they allow. Returns how many multiply-adds of 8-bit numbers that was.

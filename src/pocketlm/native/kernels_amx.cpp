@@ -255,6 +255,7 @@ long long multiply_adds(int repetitions) {
 
 template <Type type>
 constexpr void set_tiles(Kernels& table) {
+    table.multiply_pair[static_cast<int>(type)] = multiply_pair<type>;
     auto& tiles = table.multiply[static_cast<int>(type)];
     tiles[0] = multiply<type, 1>;
     tiles[1] = multiply<type, 2>;

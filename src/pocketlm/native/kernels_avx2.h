@@ -590,6 +590,27 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t ahead = halves ? 2048 : 4096;
+    const size_t step = halves ? 64 : 128;
+    const uint8_t* const other = data + (halves ? size / 2 : 64);
+    __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (size_t i = 0; i < size / 128; ++i) {
+        const size_t at = i * step;
+        _mm_prefetch(reinterpret_cast<const char*>(data + at + ahead), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(other + at + ahead), _MM_HINT_T0);
+        for (size_t lanes = 0; lanes < 64; lanes += 32) {
+            const auto* one = reinterpret_cast<const __m256i*>(data + at + lanes);
+            const auto* two = reinterpret_cast<const __m256i*>(other + at + lanes);
+            sums[0] = _mm256_add_epi64(sums[0], _mm256_loadu_si256(one));
+            sums[1] = _mm256_add_epi64(sums[1], _mm256_loadu_si256(two));
+        }
+    }
+    alignas(32) uint64_t lanes[4];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), _mm256_add_epi64(sums[0], sums[1]));
+    return lanes[0] + lanes[1] + lanes[2] + lanes[3];
+}
+
 #define POCKETLM_TILES(type) \
     { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
 
@@ -603,6 +624,7 @@ constexpr Kernels table(const char* name) {
          POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
          POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
          POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
+        {},
         {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
         quantise,
         normalise,
@@ -614,6 +636,7 @@ constexpr Kernels table(const char* name) {
         largest,
         exponentials,
         half_from_float,
+        read,
         multiply_adds,
     };
 }

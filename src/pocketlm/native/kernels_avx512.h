@@ -148,16 +148,15 @@ inline void add_dots(const __m512i words[8], const int8_t* values, __m512i sums[
 
 // The processor's own guesses of what is read next end at every page, which costs an eighth of the
 // bandwidth.
-template <Type type>
+template <Type type, size_t ahead>
 inline void prefetch(const uint8_t* at) {
-    constexpr size_t ahead = 4096;
     for (size_t line = 0; line < group_bytes(layout_of(type)); line += 64) {
         _mm_prefetch(reinterpret_cast<const char*>(at + ahead + line), _MM_HINT_T0);
     }
 }
 
-// A panel's groups, one after the other.
-template <Type type>
+// A panel's groups, one after the other; fetched so many bytes ahead.
+template <Type type, size_t ahead = 4096>
 class Groups {
   public:
     static constexpr Layout layout = layout_of(type);
@@ -187,7 +186,7 @@ class Groups {
                 next_super();
             }
         }
-        prefetch<type>(at_);
+        prefetch<type, ahead>(at_);
         unpack<type>(at_, words);
         const uint8_t* const scales = at_ + quant_bytes(layout);
         if constexpr (halves) {
@@ -264,59 +263,81 @@ inline __m512 add_halves(__m512 sum, __m512i low, __m512i high, __m512 low_scale
                            sum);
 }
 
+// Add what a group, which `groups` has come to, is to the sums of `size` tokens of a tile of `all`.
+template <Type type, int size, int all, size_t ahead>
+inline __attribute__((always_inline)) void add_group_of(const Groups<type, ahead>& groups, int group,
+                                                        const Tile& tile, __m512 (&sums)[size]) {
+    constexpr int zero = zero_of(layout_of(type));
+    constexpr int step = size < tokens_in_turn ? size : tokens_in_turn;
+    const __m512 shift = shift_of(groups.scale);
+    const int8_t* const values = tile.values + static_cast<size_t>(group) * all * group_columns;
+#pragma GCC unroll 4
+    for (int first = 0; first < size; first += step) {
+        const int8_t* const rows = values + first * group_columns;
+        const int at = group * all + first;
+        __m512i dots[step];
+        if constexpr (groups.halves) {
+            __m512i highs[step];
+            for (int i = 0; i < step; ++i) {
+                dots[i] = highs[i] = _mm512_setzero_si512();
+            }
+            add_dots<0, 4, step>(groups.words, rows, dots);
+            add_dots<4, 8, step>(groups.words, rows, highs);
+            for (int i = 0; i < step; ++i) {
+                sums[first + i] = add_halves<type>(
+                    sums[first + i], dots[i], highs[i], groups.scale, groups.high_scale,
+                    tile.scales[at + i], tile.low_sums[at + i], tile.sums[at + i]);
+            }
+        } else {
+            for (int i = 0; i < step; ++i) {
+                dots[i] = _mm512_set1_epi32(zero == 0 ? float_base_bits
+                                                      : float_base_bits - zero * tile.totals[at + i]);
+            }
+            add_dots<0, 8, step>(groups.words, rows, dots);
+            for (int i = 0; i < step; ++i) {
+                __m512& sum = sums[first + i];
+                sum = add_group(sum, dots[i], groups.scale, shift, tile.scales[at + i]);
+                if constexpr (groups.has_minimum) {
+                    sum = _mm512_fmadd_ps(groups.minimum, _mm512_set1_ps(tile.sums[at + i]), sum);
+                }
+            }
+        }
+    }
+}
+
 // `size` tokens of a tile of `all`.
 template <Type type, int size, int all = size>
 void multiply(const Panel& panel, const Tile& tile, float* out) {
-    constexpr int zero = zero_of(layout_of(type));
-    constexpr int step = size < tokens_in_turn ? size : tokens_in_turn;
     __m512 sums[size];
     for (int token = 0; token < size; ++token) {
         sums[token] = _mm512_setzero_ps();
     }
-    const int8_t* values = tile.values;
     Groups<type> groups(panel);
     for (int group = 0; group < panel.groups; ++group) {
         groups.next(group);
-        const __m512 shift = shift_of(groups.scale);
-#pragma GCC unroll 4
-        for (int first = 0; first < size; first += step) {
-            const int8_t* const rows = values + first * group_columns;
-            const int at = group * all + first;
-            __m512i dots[step];
-            if constexpr (groups.halves) {
-                __m512i highs[step];
-                for (int i = 0; i < step; ++i) {
-                    dots[i] = highs[i] = _mm512_setzero_si512();
-                }
-                add_dots<0, 4, step>(groups.words, rows, dots);
-                add_dots<4, 8, step>(groups.words, rows, highs);
-                for (int i = 0; i < step; ++i) {
-                    sums[first + i] = add_halves<type>(
-                        sums[first + i], dots[i], highs[i], groups.scale, groups.high_scale,
-                        tile.scales[at + i], tile.low_sums[at + i], tile.sums[at + i]);
-                }
-            } else {
-                for (int i = 0; i < step; ++i) {
-                    dots[i] = _mm512_set1_epi32(
-                        zero == 0 ? float_base_bits
-                                  : float_base_bits - zero * tile.totals[at + i]);
-                }
-                add_dots<0, 8, step>(groups.words, rows, dots);
-                for (int i = 0; i < step; ++i) {
-                    __m512& sum = sums[first + i];
-                    sum = add_group(sum, dots[i], groups.scale, shift, tile.scales[at + i]);
-                    if constexpr (groups.has_minimum) {
-                        sum = _mm512_fmadd_ps(groups.minimum, _mm512_set1_ps(tile.sums[at + i]),
-                                              sum);
-                    }
-                }
-            }
-        }
-        values += all * group_columns;
+        add_group_of<type, size, all>(groups, group, tile, sums);
     }
     for (int token = 0; token < size; ++token) {
         _mm512_storeu_ps(out + token * panel_rows, sums[token]);
     }
+}
+
+template <Type type>
+void multiply_pair(const Panel& first, const Panel& second, const Tile& tile, float* first_out,
+                   float* second_out) {
+    __m512 first_sum[1] = {_mm512_setzero_ps()};
+    __m512 second_sum[1] = {_mm512_setzero_ps()};
+    constexpr size_t ahead = 2048;  // at two places
+    Groups<type, ahead> first_groups(first);
+    Groups<type, ahead> second_groups(second);
+    for (int group = 0; group < first.groups; ++group) {
+        first_groups.next(group);
+        add_group_of<type, 1, 1>(first_groups, group, tile, first_sum);
+        second_groups.next(group);
+        add_group_of<type, 1, 1>(second_groups, group, tile, second_sum);
+    }
+    _mm512_storeu_ps(first_out, first_sum[0]);
+    _mm512_storeu_ps(second_out, second_sum[0]);
 }
 
 inline __mmask16 first_lanes(int count) {
@@ -565,6 +586,21 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t ahead = halves ? 2048 : 4096;
+    const size_t step = halves ? 64 : 128;
+    const uint8_t* const other = data + (halves ? size / 2 : 64);
+    __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (size_t i = 0; i < size / 128; ++i) {
+        const size_t at = i * step;
+        _mm_prefetch(data + at + ahead, _MM_HINT_T0);
+        _mm_prefetch(other + at + ahead, _MM_HINT_T0);
+        sums[0] = _mm512_add_epi64(sums[0], load(data + at));
+        sums[1] = _mm512_add_epi64(sums[1], load(other + at));
+    }
+    return static_cast<uint64_t>(_mm512_reduce_add_epi64(_mm512_add_epi64(sums[0], sums[1])));
+}
+
 // As Kernels::multiply_adds.
 long long multiply_adds(int repetitions);
 
@@ -585,6 +621,7 @@ constexpr Kernels table(const char* name, int tile) {
         name,
         tile,
         {},
+        {},
         {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
         quantise,
         normalise,
@@ -596,6 +633,7 @@ constexpr Kernels table(const char* name, int tile) {
         largest,
         exponentials,
         half_from_float,
+        read,
         multiply_adds,
     };
     set_tiles_from<static_cast<int>(Type::Q4_0)>(made);

@@ -499,6 +499,17 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t step = halves ? 16 : 32;
+    const uint8_t* const other = data + (halves ? size / 2 : 16);
+    uint64x2_t sums[2] = {vdupq_n_u64(0), vdupq_n_u64(0)};
+    for (size_t i = 0; i < size / 32; ++i) {
+        sums[0] = vaddq_u64(sums[0], vreinterpretq_u64_u8(vld1q_u8(data + i * step)));
+        sums[1] = vaddq_u64(sums[1], vreinterpretq_u64_u8(vld1q_u8(other + i * step)));
+    }
+    return vaddvq_u64(vaddq_u64(sums[0], sums[1]));
+}
+
 long long multiply_adds(int repetitions) {
     constexpr int chains = 8;
     int8x16_t quants = vdupq_n_s8(7);
@@ -534,6 +545,7 @@ const Kernels neon_kernels = {
      POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
      POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
      POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
+    {},
     {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
     quantise,
     normalise,
@@ -545,6 +557,7 @@ const Kernels neon_kernels = {
     largest,
     exponentials,
     half_from_float,
+    read,
     multiply_adds,
 };
 

@@ -1,5 +1,6 @@
 // Kernels in plain C++: for any processor, and the form the vector kernels are tested against.
 #include <cmath>
+#include <cstring>
 
 #include "cache_kernels.h"
 #include "kernels.h"
@@ -190,6 +191,20 @@ void half_from_float(const float* input, int count, uint16_t* out) {
     }
 }
 
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t step = halves ? 8 : 16;
+    const uint8_t* const other = data + (halves ? size / 2 : 8);
+    uint64_t sums[2] = {0, 0};
+    for (size_t i = 0; i < size / 16; ++i) {
+        uint64_t words[2];
+        std::memcpy(&words[0], data + i * step, sizeof words[0]);
+        std::memcpy(&words[1], other + i * step, sizeof words[1]);
+        sums[0] += words[0];
+        sums[1] += words[1];
+    }
+    return sums[0] + sums[1];
+}
+
 long long multiply_adds(int repetitions) {
     constexpr int count = 64;
     volatile int seed = 7;
@@ -226,6 +241,7 @@ const Kernels portable_kernels = {
      POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
      POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
      POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
+    {},
     {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
     quantise,
     normalise,
@@ -237,6 +253,7 @@ const Kernels portable_kernels = {
     largest,
     exponentials,
     half_from_float,
+    read,
     multiply_adds,
 };
 

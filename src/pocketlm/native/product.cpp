@@ -78,6 +78,20 @@ void multiply_panel(const Kernels& kernels, const Matrix& weight, int panel, con
     }
 }
 
+void multiply_panels(const Kernels& kernels, const PanelOf& first, const PanelOf& second,
+                     const RowTile& tile, const QuantisedRows& quantised, const float* rows,
+                     float* first_out, float* second_out) {
+    const Type type = first.weight.type();
+    const auto pair = kernels.multiply_pair[static_cast<int>(type)];
+    if (tile.size == 1 && second.weight.type() == type && pair != nullptr) {
+        pair(first.weight.panel(first.panel), second.weight.panel(second.panel),
+             quantised.tile(tile, first.weight.columns()), first_out, second_out);
+        return;
+    }
+    multiply_panel(kernels, first.weight, first.panel, tile, quantised, rows, first_out);
+    multiply_panel(kernels, second.weight, second.panel, tile, quantised, rows, second_out);
+}
+
 void multiply(ThreadPool& pool, const Matrix& weight, const float* x, int count, float* out) {
     const Kernels& kernels = pool.kernels();
     const size_t columns = static_cast<size_t>(weight.columns());

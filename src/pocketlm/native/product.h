@@ -44,6 +44,17 @@ class QuantisedRows {
 void multiply_panel(const Kernels& kernels, const Matrix& weight, int panel, const RowTile& tile,
                     const QuantisedRows& quantised, const float* rows, float* out);
 
+// A panel of a weight.
+struct PanelOf {
+    const Matrix& weight;
+    int panel;
+};
+
+// The same of two panels of weights of as many columns, at once where that is quicker.
+void multiply_panels(const Kernels& kernels, const PanelOf& first, const PanelOf& second,
+                     const RowTile& tile, const QuantisedRows& quantised, const float* rows,
+                     float* first_out, float* second_out);
+
 // out[count][weight.rows()] = x[count][weight.columns()] x weight transposed.
 void multiply(ThreadPool& pool, const Matrix& weight, const float* x, int count, float* out);
 

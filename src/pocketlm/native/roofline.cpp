@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstring>
 
 namespace pocketlm {
 namespace {
@@ -15,23 +14,6 @@ constexpr int repetitions = 1 << 14;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-// Something that depends on every byte.
-uint64_t sum_bytes(const uint8_t* data, size_t size) {
-    uint64_t sums[8] = {};
-    for (size_t i = 0; i + sizeof sums <= size; i += sizeof sums) {
-        uint64_t words[8];
-        std::memcpy(words, data + i, sizeof words);
-        for (int j = 0; j < 8; ++j) {
-            sums[j] += words[j];
-        }
-    }
-    uint64_t sum = 0;
-    for (uint64_t each : sums) {
-        sum += each;
-    }
-    return sum;
 }
 
 }  // namespace
@@ -49,16 +31,21 @@ double read_gb_s(ThreadPool& pool, const std::vector<std::shared_ptr<const Matri
         }
         total += matrix->bytes();
     }
-    std::atomic<uint64_t> kept{0};
-    Phase phase(static_cast<int>(pieces.size()), 1);
-    const auto start = std::chrono::steady_clock::now();
-    pool.run([&](int) {
-        run_phase(phase, [&](int first, int) {
-            const Piece& part = pieces[static_cast<size_t>(first)];
-            kept.fetch_add(sum_bytes(part.data, part.size), std::memory_order_relaxed);
+    double best = 0.0;
+    for (const bool halves : {false, true}) {
+        std::atomic<uint64_t> kept{0};
+        Phase phase(static_cast<int>(pieces.size()), 1);
+        const auto start = std::chrono::steady_clock::now();
+        pool.run([&](int) {
+            run_phase(phase, [&](int first, int) {
+                const Piece& part = pieces[static_cast<size_t>(first)];
+                kept.fetch_add(pool.kernels().read(part.data, part.size / 128 * 128, halves),
+                               std::memory_order_relaxed);
+            });
         });
-    });
-    return static_cast<double>(total) / seconds_since(start) / 1e9;
+        best = std::max(best, static_cast<double>(total) / seconds_since(start) / 1e9);
+    }
+    return best;
 }
 
 double int8_gmac_s(ThreadPool& pool) {

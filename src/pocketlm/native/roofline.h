@@ -9,8 +9,9 @@
 
 namespace pocketlm {
 
-// 10^9 bytes a second at which the pool's threads read the matrices' memory, once through. It says
-// something of the memory only where they are much larger than the caches.
+// 10^9 bytes a second at which the pool's threads read the matrices' memory, once through in the faster of
+// two ways (`Kernels::read`). It says something of the memory only where they are much larger than
+// the caches.
 double read_gb_s(ThreadPool& pool, const std::vector<std::shared_ptr<const Matrix>>& matrices);
 
 // 10^9 multiply-adds of 8-bit numbers a second, on registers, in the way of the pool's kernels.

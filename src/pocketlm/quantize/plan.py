@@ -106,7 +106,8 @@ def fitting(type_: str, columns: int) -> str:
 
 def uniform(groups: Sequence[Group], type_: str) -> list[Choice]:
     """One type for all, but at least 6 bits for the head, as is usual."""
-    head = type_ if type_ in ("Q6_K", "Q8_0") else "Q6_K"
+    six = "P6" if type_ in PANEL_BITS else "Q6_K"
+    head = type_ if type_ == "Q8_0" else six
     return [Choice(g, fitting(head if g.role == "head" else type_, g.columns)) for g in groups]
 
 

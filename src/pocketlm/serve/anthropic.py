@@ -15,7 +15,15 @@ from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, Many, event, post, read, while_connected
-from pocketlm.serve.task import Outcome, Task, counted, started
+from pocketlm.serve.task import (
+    Chat,
+    Outcome,
+    Task,
+    counted,
+    sampling_of,
+    started,
+    toolbox,
+)
 
 _TYPES = {
     400: "invalid_request_error",
@@ -95,18 +103,21 @@ class MessagesRequest(CountRequest):
 
 
 def _task(body: CountRequest) -> Task:
-    sampling: dict[str, Any] = {}
+    sampling = {}
     if isinstance(body, MessagesRequest):
-        for name in ("max_tokens", "temperature", "top_p", "top_k"):
-            if getattr(body, name) is not None:
-                sampling[name] = getattr(body, name)
-        sampling["stop"] = [text for text in body.stop_sequences or [] if text]
+        sampling = sampling_of(
+            max_tokens=body.max_tokens,
+            temperature=body.temperature,
+            top_p=body.top_p,
+            top_k=body.top_k,
+            stop=body.stop_sequences,
+        )
     messages: list[Message] = []
     if body.system:
         messages.append({"role": "system", "content": _text(body.system)})
     for turn in body.messages:
         messages += _messages(turn)
-    return Task(body.model, messages, True, sampling, tools=_toolbox(body))
+    return Task(body.model, Chat(messages), sampling, tools=_toolbox(body))
 
 
 def _messages(turn: Turn) -> list[Message]:
@@ -154,17 +165,18 @@ def _text(content: str | Sequence[Block]) -> str:
 
 def _toolbox(body: CountRequest) -> Toolbox | None:
     choice = body.tool_choice or ToolChoice(type="auto")
-    if not body.tools or choice.type == "none":
+    if choice.type == "none":
         return None
-    for tool in body.tools:
+    tools = body.tools or []
+    for tool in tools:
         if tool.type not in (None, "custom"):
             raise ApiError(400, f"tools has the type {(tool.type or '')[:40]!r}; none is here")
     if choice.type == "tool" and choice.name is None:
         raise ApiError(400, "tool_choice names no tool")
-    return Toolbox(
-        [_tool(tool) for tool in body.tools],
-        choice.type == "any",
-        choice.name if choice.type == "tool" else None,
+    return toolbox(
+        [_tool(tool) for tool in tools],
+        required=choice.type == "any",
+        only=choice.name if choice.type == "tool" else None,
         parallel=not choice.disable_parallel_tool_use,
     )
 

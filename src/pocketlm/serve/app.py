@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlm.errors import Error
 from pocketlm.serve import about, anthropic, ollama, openai, ui
+from pocketlm.serve.embedder import Embedder
 from pocketlm.serve.errors import ApiError, as_api_error
 from pocketlm.serve.guard import Guard
 from pocketlm.serve.http import Json, headers_of
@@ -31,7 +32,7 @@ _log = logging.getLogger("pocketlm.serve")
 
 
 def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
-    """The server as an ASGI application."""
+    """The server as an ASGI application. Raises Error where wordllama is missing."""
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
@@ -63,6 +64,7 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
         lifespan=life,
     )
     app.state.settings = settings
+    app.state.embedder = Embedder() if settings.wordllama else None
     app.state.metrics = Metrics()
     app.state.answering = {}
     return app

@@ -23,7 +23,16 @@ from pocketlm.engine.constraint import Constraint, from_schema
 from pocketlm.errors import ContextError
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, Many, compact, post, read, while_connected
-from pocketlm.serve.task import Outcome, Task, embedded, started
+from pocketlm.serve.task import (
+    Chat,
+    Outcome,
+    Raw,
+    Task,
+    embedded,
+    sampling_of,
+    started,
+    toolbox,
+)
 from pocketlm.store.store import Entry
 
 _DURATION = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
@@ -90,21 +99,20 @@ class Options(Body):
 
     def sampling(self) -> dict[str, Any]:
         """As the engine takes it."""
-        same = ("temperature", "min_p", "presence_penalty", "frequency_penalty")
-        said = {name: getattr(self, name) for name in same if getattr(self, name) is not None}
-        if self.top_p is not None:
-            said["top_p"] = max(self.top_p, 1e-6)
-        if self.top_k is not None:
-            said["top_k"] = max(self.top_k, 0)
-        if self.seed is not None:
-            said["seed"] = self.seed % 2**64
-        if self.repeat_penalty is not None:
-            said["repetition_penalty"] = self.repeat_penalty
-        if self.num_predict is not None and self.num_predict > 0:
-            said["max_tokens"] = self.num_predict
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        said["stop"] = [text for text in stop if text]
-        return said
+        # Ollama's way to say "all" of either is a number below 1.
+        limited = self.num_predict is not None and self.num_predict > 0
+        return sampling_of(
+            temperature=self.temperature,
+            top_k=None if self.top_k is None else max(self.top_k, 0),
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repetition_penalty=self.repeat_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            seed=self.seed,
+            max_tokens=self.num_predict if limited else None,
+            stop=self.stop,
+        )
 
 
 class Asking(Body):
@@ -116,7 +124,7 @@ class Asking(Body):
     stream: bool | None = None
     keep_alive: float | str | None = None
 
-    def task(self, prompt: Any, *, chat: bool, tools: Toolbox | None = None) -> Task:  # noqa: ANN401
+    def task(self, prompt: Chat | Raw, tools: Toolbox | None = None) -> Task:
         """What is wanted."""
         constraint: Constraint | None = None
         if self.format:
@@ -124,7 +132,7 @@ class Asking(Body):
             constraint = from_schema(schema)
         sampling = (self.options or Options()).sampling()
         keep = seconds(self.keep_alive)
-        return Task(self.model, prompt, chat, sampling, constraint, tools, keep=keep)
+        return Task(self.model, prompt, sampling, constraint, tools, keep=keep)
 
 
 class ChatRequest(Asking):
@@ -177,10 +185,8 @@ async def chat(request: Request) -> Response:
     body = await read(request, ChatRequest)
     if not body.messages:
         return await _loaded(request, body, {"message": {"role": "assistant", "content": ""}})
-    tools = None
-    if body.tools:
-        tools = Toolbox([_tool(tool.function) for tool in body.tools])
-    task = body.task([_message(each) for each in body.messages], chat=True, tools=tools)
+    tools = toolbox([_tool(tool.function) for tool in body.tools or []])
+    task = body.task(Chat([_message(each) for each in body.messages]), tools)
 
     def shape(text: str, calls: Sequence[Call]) -> dict[str, object]:
         message: dict[str, object] = {"role": "assistant", "content": text}
@@ -203,12 +209,12 @@ async def generate(request: Request) -> Response:
     if not body.prompt:
         return await _loaded(request, body, {"response": ""})
     if body.raw:
-        task = body.task(body.prompt, chat=False)
+        task = body.task(Raw(body.prompt))
     else:
         messages: list[Message] = [{"role": "user", "content": body.prompt}]
         if body.system:
             messages.insert(0, {"role": "system", "content": body.system})
-        task = body.task(messages, chat=True)
+        task = body.task(Chat(messages))
     return await _answered(request, body, task, lambda text, _: {"response": text})
 
 

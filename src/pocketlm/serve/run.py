@@ -29,7 +29,7 @@ class Impatient(H11Protocol):
     """Closes a connection that says nothing: uvicorn alone would wait for ever."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait."""
+        """Begin to wait. A TCP connection's transport is one for both ways, as uvicorn takes it."""
         super().connection_made(transport)
         self.loop.call_later(HEAD_SECONDS, self._lose_patience)
 

@@ -32,6 +32,8 @@ class Settings:
     models: Mapping[str, Path] = field(default_factory=dict)
     #: For `pocketlm.load`.
     load: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether texts are embedded by wordllama where no other model is named.
+    wordllama: bool = False
     #: Answers of one model that are written at the same time, and that may wait.
     parallel: int = 4
     queue: int = 64

@@ -18,11 +18,12 @@ from starlette.datastructures import State
 from pocketlm.api import Model
 from pocketlm.chat.presets import Preset
 from pocketlm.chat.prompt import Message
-from pocketlm.chat.tools import Call, CallReader, Toolbox, is_native, plain
+from pocketlm.chat.tools import Call, CallReader, Tool, Toolbox, is_native, plain
 from pocketlm.engine.answer import Generation, Stream
 from pocketlm.engine.constraint import Constraint
 from pocketlm.engine.request import Progress
 from pocketlm.engine.sampling import CHAT_SAMPLING, SamplingParameters, Token
+from pocketlm.serve.embedder import Embedder
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.pool import Loaded
 from pocketlm.serve.worker import Answers
@@ -31,22 +32,70 @@ _SYSTEM = ("system", "developer")
 
 
 @dataclass(frozen=True)
-class Task:
-    """A prompt (messages of a chat, or text, or token ids), and how to answer it.
+class Chat:
+    """Messages, which the model's template makes a prompt of."""
 
-    `sampling` is what was said of it. `keep` is for how many seconds the model stays loaded after;
-    None leaves that to the server. Of a `private` task nothing is kept on disk.
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Text, or token ids, that the model goes on with as they are."""
+
+    text: str | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A prompt, and how to answer it.
+
+    `sampling` is what was said of it (see `sampling_of`). `keep` is for how many seconds the model
+    stays loaded after; None leaves that to the server. Of a `private` task nothing is kept on disk.
     """
 
     model: str | None
-    prompt: Sequence[Message] | str | Sequence[int]
-    chat: bool
+    prompt: Chat | Raw
     sampling: Mapping[str, Any]
     constraint: Constraint | None = None
     tools: Toolbox | None = None
     choices: int = 1
     keep: float | None = None
     private: bool = False
+
+
+def sampling_of(
+    *,
+    top_p: float | None = None,
+    seed: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    **others: object,
+) -> dict[str, Any]:
+    """Fields of a request as `SamplingParameters` has them; None was not said."""
+    said = {name: value for name, value in others.items() if value is not None}
+    if top_p is not None:
+        said["top_p"] = max(top_p, 1e-6)  # 0 is the likeliest token alone
+    if seed is not None:
+        said["seed"] = seed % 2**64
+    given = [stop] if isinstance(stop, str) else stop or []
+    return {**said, "stop": [text for text in given if text]}
+
+
+def toolbox(
+    tools: Sequence[Tool],
+    *,
+    required: bool = False,
+    only: str | None = None,
+    parallel: bool = True,
+) -> Toolbox | None:
+    """The functions of a request (see `Toolbox`), None without any.
+
+    Raises ApiError where a call is demanded then.
+    """
+    if tools:
+        return Toolbox(tools, required, only, parallel=parallel)
+    if required or only is not None:
+        raise ApiError(400, "tool_choice demands a call, and there are no tools", param="tools")
+    return None
 
 
 @dataclass(frozen=True)
@@ -152,9 +201,8 @@ def _streams(model: Model, task: Task) -> list[Stream]:
         each = parameters
         if choice and parameters.seed is not None:
             each = replace(parameters, seed=parameters.seed + choice)
-        streams.append(
-            model.answer(ids, each, constraint, chat=task.chat, private=task.private)
-        )
+        chat = isinstance(task.prompt, Chat)
+        streams.append(model.answer(ids, each, constraint, chat=chat, private=task.private))
     return streams
 
 
@@ -169,9 +217,11 @@ def _with_preset(task: Task, preset: Preset | None) -> Task:
     """The task, with what the preset has and the request does not say."""
     if preset is None:
         return task
-    prompt: Any = task.prompt
-    if task.chat and preset.system is not None and prompt[0]["role"] not in _SYSTEM:
-        prompt = [{"role": "system", "content": preset.system}, *prompt]
+    prompt = task.prompt
+    if isinstance(prompt, Chat) and preset.system is not None:
+        messages = prompt.messages
+        if messages[0]["role"] not in _SYSTEM:
+            prompt = Chat([{"role": "system", "content": preset.system}, *messages])
     sampling = {**preset.sampling, **task.sampling}
     if not task.sampling.get("stop"):
         sampling["stop"] = preset.sampling.get("stop", ())
@@ -181,11 +231,21 @@ def _with_preset(task: Task, preset: Preset | None) -> Task:
 async def embedded(
     state: State, model: str | None, texts: Sequence[str | Sequence[int]]
 ) -> tuple[str, list[npt.NDArray[np.float32]], int]:
-    """The model's name, a vector for each text (see `Model.embed`), and how many tokens there were.
+    """The model's name, a vector for each text, and how many tokens there were.
 
-    Texts are read one after another, in between the steps of answers.
+    The server's embedding model makes them, if it has one and no other is named; else see
+    `Model.embed`. Texts are read one after another, in between the steps of answers.
     """
     vectors, tokens = [], 0
+    embedder: Embedder | None = state.embedder
+    if embedder is not None and model in (None, embedder.name):
+        for text in texts:
+            if not isinstance(text, str):
+                raise ApiError(400, f"{embedder.name} embeds texts, not token ids", param="input")
+            vector, count = await asyncio.to_thread(embedder.embed, text)
+            vectors.append(vector)
+            tokens += count
+        return embedder.name, vectors, tokens
     async with _lent(state, model) as loaded:
         for text in texts:
             ids = await asyncio.to_thread(loaded.model.text_tokens, text)
@@ -209,9 +269,9 @@ async def _lent(
 
 def _prompt_ids(model: Model, task: Task) -> list[int]:
     """The token ids of a task's prompt."""
-    if not task.chat:
-        return model.text_tokens(task.prompt)  # type: ignore[arg-type]
-    messages: Sequence[Message] = task.prompt  # type: ignore[assignment]
+    if isinstance(task.prompt, Raw):
+        return model.text_tokens(task.prompt.text)
+    messages = task.prompt.messages
     native = is_native(model.template.source)
     if not native:
         messages = plain(messages)

@@ -18,15 +18,13 @@ from pocketlm.engine.sampling import Token
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, Many, event, post, read, while_connected
 from pocketlm.serve.openai.shapes import (
-    ResponseFormat,
-    Sampling,
+    Generating,
     checked_choices,
-    constraint_of,
     error,
     logprob,
     usage,
 )
-from pocketlm.serve.task import Task, Work, started
+from pocketlm.serve.task import Chat, Task, Work, started, toolbox
 
 
 class Part(Body):
@@ -88,10 +86,9 @@ class NamedChoice(Body):
     function: NamedFunction | None = None
 
 
-class ChatRequest(Sampling):
+class ChatRequest(Generating):
     """The body of a request."""
 
-    model: str | None = None
     messages: Annotated[Many[ChatMessage], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -100,9 +97,6 @@ class ChatRequest(Sampling):
     tools: Many[FunctionTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
-    regex: str | None = None
-    grammar: str | None = None
     #: Have the prompt's progress reported in chunks of their own, as llama.cpp's server does.
     return_progress: bool | None = None
 
@@ -110,13 +104,12 @@ class ChatRequest(Sampling):
 def _task(body: ChatRequest) -> Task:
     return Task(
         model=body.model,
-        prompt=[_message(each) for each in body.messages],
-        chat=True,
+        prompt=Chat([_message(each) for each in body.messages]),
         sampling=body.sampling(
             body.max_completion_tokens or body.max_tokens,
             (body.top_logprobs or 0) if body.logprobs else None,
         ),
-        constraint=constraint_of(body.response_format, body.regex, body.grammar),
+        constraint=body.constraint(),
         tools=_toolbox(body),
         choices=body.n or 1,
     )
@@ -171,12 +164,10 @@ def parsed(arguments: str) -> object:
 
 def _toolbox(body: ChatRequest) -> Toolbox | None:
     choice = body.tool_choice
-    if not body.tools or choice == "none":
-        if choice == "required" or isinstance(choice, NamedChoice):
-            raise ApiError(400, "tool_choice demands a call, and there are no tools", param="tools")
+    if choice == "none":
         return None
     tools = []
-    for tool in body.tools:
+    for tool in body.tools or []:
         if tool.type != "function" or tool.function is None:
             raise ApiError(400, f"tools has the type {tool.type[:40]!r}", param="tools")
         tools.append(tool_of(tool.function))
@@ -185,8 +176,11 @@ def _toolbox(body: ChatRequest) -> Toolbox | None:
         if choice.type != "function" or choice.function is None:
             raise ApiError(400, "tool_choice names no function", param="tool_choice")
         only = choice.function.name
-    return Toolbox(
-        tools, choice == "required", only, parallel=body.parallel_tool_calls is not False
+    return toolbox(
+        tools,
+        required=choice == "required",
+        only=only,
+        parallel=body.parallel_tool_calls is not False,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from starlette.requests import Request
@@ -16,33 +16,28 @@ from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Ids, Json, Lines, Many, event, post, read, while_connected
 from pocketlm.serve.openai.shapes import (
-    ResponseFormat,
-    Sampling,
+    Generating,
     checked_choices,
-    constraint_of,
     error,
     spelled,
+    texts_of,
     usage,
 )
-from pocketlm.serve.task import Task, Work, started
+from pocketlm.serve.task import Raw, Task, Work, started
 
 #: As OpenAI's API has it.
 DEFAULT_MAX_TOKENS = 16
 
 
-class CompletionRequest(Sampling):
+class CompletionRequest(Generating):
     """The body of a request."""
 
-    model: str | None = None
     prompt: str | Ids | Many[str] | Many[Ids]
     max_tokens: Annotated[int, Field(ge=1)] | None = DEFAULT_MAX_TOKENS
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     suffix: str | None = None
     best_of: int | None = None
-    response_format: ResponseFormat | None = None
-    regex: str | None = None
-    grammar: str | None = None
 
 
 def _task(body: CompletionRequest) -> Task:
@@ -50,19 +45,20 @@ def _task(body: CompletionRequest) -> Task:
         raise ApiError(400, "suffix is not supported: no model here fills in", param="suffix")
     if body.best_of is not None and body.best_of > (body.n or 1):
         raise ApiError(400, "best_of is not supported", param="best_of")
-    prompt: Any = body.prompt
-    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
-        if len(prompt) > 1:
-            raise ApiError(400, "there may be one prompt in a request", param="prompt")
-        prompt = prompt[0]
     return Task(
         model=body.model,
-        prompt=prompt,
-        chat=False,
+        prompt=Raw(_prompt(body)),
         sampling=body.sampling(body.max_tokens, body.logprobs),
-        constraint=constraint_of(body.response_format, body.regex, body.grammar),
+        constraint=body.constraint(),
         choices=body.n or 1,
     )
+
+
+def _prompt(body: CompletionRequest) -> str | list[int]:
+    prompts = texts_of(body.prompt)
+    if len(prompts) > 1:
+        raise ApiError(400, "there may be one prompt in a request", param="prompt")
+    return prompts[0]
 
 
 async def create(request: Request) -> Response:
@@ -80,7 +76,7 @@ async def _whole(request: Request, body: CompletionRequest, task: Task) -> Respo
     async with started(request.app.state, task) as work:
         outcomes = await work.complete()
         tokenizer = work.loaded.model.tokenizer
-        echo = _echo(tokenizer, body, task)
+        echo = _echo(tokenizer, body)
         choices = []
         for index, outcome in enumerate(outcomes):
             tokens = outcome.generation.logprobs
@@ -104,7 +100,7 @@ async def _stream(request: Request, body: CompletionRequest, task: Task) -> Asyn
             choice = {"index": index, "text": text, "logprobs": None, "finish_reason": None}
             return event({**head, "choices": [{**choice, **more}]})
 
-        echo = _echo(tokenizer, body, task)
+        echo = _echo(tokenizer, body)
         for index in range(task.choices):
             yield chunk(index, echo)
         shown = [len(echo)] * task.choices
@@ -132,10 +128,11 @@ def _head(work: Work) -> dict[str, object]:
     }
 
 
-def _echo(tokenizer: Tokenizer, body: CompletionRequest, task: Task) -> str:
+def _echo(tokenizer: Tokenizer, body: CompletionRequest) -> str:
     if not body.echo:
         return ""
-    return task.prompt if isinstance(task.prompt, str) else tokenizer.decode(task.prompt)  # type: ignore[arg-type]
+    prompt = _prompt(body)
+    return prompt if isinstance(prompt, str) else tokenizer.decode(prompt)
 
 
 def _logprobs(tokenizer: Tokenizer, tokens: Sequence[Token], start: int) -> dict[str, object]:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from pocketlm.errors import ContextError
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Ids, Json, Many, post, read, while_connected
+from pocketlm.serve.openai.shapes import texts_of
 from pocketlm.serve.task import embedded
 
 
@@ -32,19 +33,16 @@ class EmbeddingsRequest(Body):
 async def create(request: Request) -> Response:
     """Embed texts.
 
-    The vectors are the mean of the hidden states of the model that was named: every model gives
-    some, and none of those here was trained to.
+    Where the server has an embedding model (`--embeddings`), and a request names it or none, that
+    makes the vectors. A language model's are the mean of its hidden states: every one gives some,
+    and none was trained to.
     """
     body = await read(request, EmbeddingsRequest)
-    texts = body.input
-    if isinstance(texts, str) or isinstance(texts[0], int):
-        texts = [texts]  # type: ignore[assignment]
-    return await while_connected(request, _whole(request, body, texts))  # type: ignore[arg-type]
+    return await while_connected(request, _whole(request, body))
 
 
-async def _whole(
-    request: Request, body: EmbeddingsRequest, texts: list[str] | list[list[int]]
-) -> Response:
+async def _whole(request: Request, body: EmbeddingsRequest) -> Response:
+    texts = texts_of(body.input)
     try:
         name, vectors, tokens = await embedded(request.app.state, body.model, texts)
     except ContextError as error:

@@ -8,15 +8,19 @@ from pocketlm.serve.http import Json
 
 async def list_models(request: Request) -> Json:
     """All models."""
-    names = await request.app.state.pool.names()
+    state = request.app.state
+    names = await state.pool.names()
+    if state.embedder is not None:
+        names.append(state.embedder.name)
     return Json({"object": "list", "data": [_model(name) for name in names]})
 
 
 async def get_model(request: Request) -> Json:
     """One model, or 404."""
-    name, pool = request.path_params["name"], request.app.state.pool
-    if await pool.preset(name) is None:
-        name, _ = await pool.find(name)
+    name, state = request.path_params["name"], request.app.state
+    embeds = state.embedder is not None and name == state.embedder.name
+    if not embeds and await state.pool.preset(name) is None:
+        name, _ = await state.pool.find(name)
     return Json(_model(name))
 
 

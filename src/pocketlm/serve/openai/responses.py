@@ -16,8 +16,8 @@ from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, Many, event, post, read, while_connected
 from pocketlm.serve.openai.chat import ROLES, Part, parsed, text_of
-from pocketlm.serve.openai.shapes import JsonSchema, ResponseFormat, constraint_of
-from pocketlm.serve.task import Outcome, Task, started
+from pocketlm.serve.openai.shapes import JsonSchema, ResponseFormat
+from pocketlm.serve.task import Chat, Outcome, Task, sampling_of, started, toolbox
 
 
 class Item(Body):
@@ -87,13 +87,6 @@ def _task(body: ResponsesRequest) -> Task:
             raise ApiError(
                 400, f"{name} is not supported: this server keeps no responses", param=name
             )
-    sampling: dict[str, Any] = {}
-    if body.max_output_tokens is not None:
-        sampling["max_tokens"] = body.max_output_tokens
-    if body.temperature is not None:
-        sampling["temperature"] = body.temperature
-    if body.top_p is not None:
-        sampling["top_p"] = max(body.top_p, 1e-6)
     messages: list[Message] = []
     if body.instructions:
         messages.append({"role": "system", "content": body.instructions})
@@ -103,16 +96,17 @@ def _task(body: ResponsesRequest) -> Task:
         for item in body.input:
             _add(messages, item)
     format = body.text.format if body.text is not None else None
-    wanted = None
+    constraint = None
     if format is not None:
-        wanted = ResponseFormat(type=format.type, json_schema=format)
+        constraint = ResponseFormat(type=format.type, json_schema=format).constraint()
     return Task(
         body.model,
-        messages,
-        True,
-        sampling,
-        constraint=constraint_of(wanted, None, None),
-        tools=_toolbox(body),
+        Chat(messages),
+        sampling_of(
+            max_tokens=body.max_output_tokens, temperature=body.temperature, top_p=body.top_p
+        ),
+        constraint,
+        _toolbox(body),
     )
 
 
@@ -144,16 +138,21 @@ def _add(messages: list[Message], item: Item) -> None:
 
 def _toolbox(body: ResponsesRequest) -> Toolbox | None:
     choice = body.tool_choice
-    if not body.tools or choice == "none":
+    if choice == "none":
         return None
-    for tool in body.tools:
+    tools = body.tools or []
+    for tool in tools:
         if tool.type != "function":
             raise ApiError(400, f"tools has the type {tool.type[:40]!r}", param="tools")
-    only = choice.name if isinstance(choice, NamedChoice) else None
-    return Toolbox(
-        [Tool(t.name, t.description or "", t.parameters or {}, bool(t.strict)) for t in body.tools],
-        choice == "required",
-        only,
+    only = None
+    if isinstance(choice, NamedChoice):
+        if choice.type != "function" or choice.name is None:
+            raise ApiError(400, "tool_choice names no function", param="tool_choice")
+        only = choice.name
+    return toolbox(
+        [Tool(t.name, t.description or "", t.parameters or {}, bool(t.strict)) for t in tools],
+        required=choice == "required",
+        only=only,
         parallel=body.parallel_tool_calls is not False,
     )
 
@@ -254,7 +253,8 @@ def _response(
     if outcome is not None:
         status = "incomplete" if outcome.finish_reason == "length" else "completed"
         usage = _usage(outcome)
-    choice: Any = body.tool_choice or "auto"
+    choice = body.tool_choice or "auto"
+    format = (body.text and body.text.format) or Format(type="text")
     return {
         "id": number,
         "object": "response",
@@ -270,7 +270,7 @@ def _response(
         "previous_response_id": None,
         "store": False,
         "temperature": body.temperature,
-        "text": {"format": {"type": "text"}},
+        "text": {"format": format.model_dump(by_alias=True, exclude_none=True)},
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
         "tools": [tool.model_dump() for tool in body.tools or []],
         "top_p": body.top_p,

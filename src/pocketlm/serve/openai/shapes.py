@@ -13,7 +13,7 @@ from pocketlm.engine.sampling import Token
 from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Many
-from pocketlm.serve.task import Outcome
+from pocketlm.serve.task import Outcome, sampling_of
 
 _TYPES = {
     401: "authentication_error",
@@ -42,9 +42,38 @@ class StreamOptions(Body):
     include_usage: bool = False
 
 
-class Sampling(Body):
-    """Fields that say how tokens are chosen. Those that OpenAI's API does not know are ours."""
+class JsonSchema(Body):
+    """A schema with a name."""
 
+    name: str | None = None
+    schema_: Annotated[Any, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Body):
+    """What an answer must be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    def constraint(self) -> Constraint | None:
+        """The same. Raises ApiError, or a ConstraintError that names what is wrong."""
+        if self.type == "text":
+            return None
+        if self.type == "json_object":
+            return from_schema({"type": "object"})
+        if self.json_schema is None or self.json_schema.schema_ is None:
+            raise ApiError(400, "response_format holds no schema", param="response_format")
+        return from_schema(self.json_schema.schema_)
+
+
+class Generating(Body):
+    """What the bodies of chats and of completions have in common.
+
+    Those fields that OpenAI's API does not know are ours.
+    """
+
+    model: str | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
@@ -58,27 +87,40 @@ class Sampling(Body):
     n: Annotated[int, Field(ge=1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
+    regex: str | None = None
+    grammar: str | None = None
 
     def sampling(self, max_tokens: int | None, logprobs: int | None) -> dict[str, Any]:
         """As the engine takes it."""
-        names = (
-            *("temperature", "top_p", "top_k", "min_p", "repetition_penalty"),
-            *("presence_penalty", "frequency_penalty"),
+        return sampling_of(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            seed=self.seed,
+            stop=self.stop,
+            logit_bias={_id(key): bias for key, bias in (self.logit_bias or {}).items()},
+            max_tokens=max_tokens,
+            logprobs=logprobs,
         )
-        said = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if "top_p" in said:
-            said["top_p"] = max(said["top_p"], 1e-6)  # 0 is the likeliest token alone
-        if self.seed is not None:
-            said["seed"] = self.seed % 2**64
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        said["stop"] = [text for text in stop if text]
-        if self.logit_bias:
-            said["logit_bias"] = {_id(key): bias for key, bias in self.logit_bias.items()}
-        if max_tokens is not None:
-            said["max_tokens"] = max_tokens
-        if logprobs is not None:
-            said["logprobs"] = logprobs
-        return said
+
+    def constraint(self) -> Constraint | None:
+        """What the answer must match. Raises ApiError or ConstraintError."""
+        found = [self.response_format.constraint()] if self.response_format is not None else []
+        if self.regex is not None:
+            found.append(from_regex(self.regex))
+        if self.grammar is not None:
+            found.append(from_grammar(self.grammar))
+        found = [each for each in found if each is not None]
+        if len(found) > 1:
+            raise ApiError(
+                400, "give one of response_format, regex, grammar", param="response_format"
+            )
+        return found[0] if found else None
 
 
 def _id(key: str) -> int:
@@ -94,6 +136,16 @@ def checked_choices(request: Request, choices: int | None) -> None:
     most: int = request.app.state.settings.choices
     if (choices or 1) > most:
         raise ApiError(400, f"n is {choices}; it may be at most {most}", param="n")
+
+
+def texts_of(
+    given: str | list[int] | list[str] | list[list[int]],
+) -> list[str | list[int]]:
+    """The texts that a field holds: one as it is, one as token ids, or several of either."""
+    if isinstance(given, str):
+        return [given]
+    ids = [each for each in given if isinstance(each, int)]
+    return [ids] if len(ids) == len(given) else [*(e for e in given if not isinstance(e, int))]
 
 
 def usage(outcomes: Sequence[Outcome]) -> dict[str, object]:
@@ -133,38 +185,3 @@ def spelled(tokenizer: Tokenizer, id: int) -> str:
         return ""
     data = tokenizer.token_bytes(id)
     return data.decode("utf-8", "replace") if data else tokenizer.spelling(id)
-
-
-class JsonSchema(Body):
-    """A schema with a name."""
-
-    name: str | None = None
-    schema_: Annotated[Any, Field(alias="schema")] = None
-    strict: bool | None = None
-
-
-class ResponseFormat(Body):
-    """What an answer must be."""
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
-
-
-def constraint_of(
-    format: ResponseFormat | None, regex: str | None, grammar: str | None
-) -> Constraint | None:
-    """What an answer must match. Raises ApiError, or a ConstraintError that names what is wrong."""
-    found = []
-    if format is not None and format.type == "json_object":
-        found.append(from_schema({"type": "object"}))
-    if format is not None and format.type == "json_schema":
-        if format.json_schema is None or format.json_schema.schema_ is None:
-            raise ApiError(400, "response_format holds no schema", param="response_format")
-        found.append(from_schema(format.json_schema.schema_))
-    if regex is not None:
-        found.append(from_regex(regex))
-    if grammar is not None:
-        found.append(from_grammar(grammar))
-    if len(found) > 1:
-        raise ApiError(400, "give one of response_format, regex, grammar", param="response_format")
-    return found[0] if found else None

@@ -32,7 +32,7 @@ from pocketlm.serve import openai
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, Many, event, post, read
 from pocketlm.serve.pool import Loaded, Pool
-from pocketlm.serve.task import Task, Work, started
+from pocketlm.serve.task import Chat, Task, Work, started
 from pocketlm.serve.ui.chats import find, message
 from pocketlm.serve.ui.keeper import Keeper
 from pocketlm.serve.ui.markdown import Growing
@@ -169,8 +169,7 @@ class _Answering:
             dropped = await asyncio.to_thread(self._fit, loaded, sampling.get("max_tokens"))
             task = Task(
                 model=model,
-                prompt=self._chat.prompt_messages(),
-                chat=True,
+                prompt=Chat(self._chat.prompt_messages()),
                 sampling=sampling,
                 private=not self._ask.keep,
             )

@@ -243,9 +243,7 @@ def _count(state: StateInline, silent: bool) -> bool:
 class _Renderer(RendererHTML):
     """Where pages need something else than Markdown's usual HTML."""
 
-    def image(
-        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
-    ) -> str:
+    def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         """What an image is of, and its address: text. None is ever loaded."""
         token = tokens[idx]
         words = self.renderInlineAsText(token.children, options, env)
@@ -271,9 +269,7 @@ class _Renderer(RendererHTML):
             return "</a>"
         return f'</a> <span class="host">({escape(where)})</span>'
 
-    def formula(
-        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
-    ) -> str:
+    def formula(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         """A formula in a line."""
         token = tokens[idx]
         return html_of(token.content, display=token.markup in ("$$", r"\["))
@@ -284,9 +280,7 @@ class _Renderer(RendererHTML):
         """A formula that stands alone."""
         return f"<p>{html_of(tokens[idx].content, display=True)}</p>\n"
 
-    def th_open(
-        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
-    ) -> str:
+    def th_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         """A column's alignment as a class: styles are for style sheets."""
         style = str(tokens[idx].attrs.pop("style", ""))
         if style:
