@@ -1,7 +1,8 @@
 """The page in a real Chromium, and a server that must never be asked for anything."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,19 @@ from servers import Running
 
 from pocketlm.chat.conversation import Conversation
 from pocketlm.chat.history import History
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def holds(page: Page, expression: str) -> None:
+    """Wait until an expression of JavaScript does. (A script that waits itself would need eval.)"""
+    until(lambda: page.evaluate(expression))
 
 
 @dataclass
@@ -40,7 +54,7 @@ def trap() -> Iterator[Trap]:
             self.end_headers()
             self.wfile.write(page.encode())
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
@@ -80,7 +94,7 @@ class Window:
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.server.url + path)
-        self.page.wait_for_function("document.querySelector('#model').value !== ''")
+        holds(self.page, "document.querySelector('#model').value !== ''")
         return self.page
 
     def close(self) -> None:

@@ -7,14 +7,17 @@ import time
 from pathlib import Path
 
 import pytest
-from browsing import Window, keep, trap
+from browsing import Window, holds, keep, trap, until
 from servers import MODEL, end, start
 from test_ui_markdown import HOSTILE
 
 pytestmark = pytest.mark.slow
 
-CAPITAL = "What is the capital of France?"
-COUNT = "Count from 1 to 1000, one number a line."
+SEA = "Tell me of the sea."
+#: Written for longer than any test takes, unless a limit is set.
+STORY = "Write a long story about a sailor."
+#: More than a few words of an answer are there.
+GROWN = "(document.querySelector('.message:last-child .prose')?.textContent.length ?? 0) > 200"
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +55,6 @@ def window(windows, shop):
     return found
 
 
-def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def titles(page):
     return page.locator("#chats li a > span:first-child").all_inner_texts()
 
@@ -75,52 +71,54 @@ def test_a_chat(window):
         "document.querySelector('.writing .prose')?.textContent.length ?? 0)"
         ").observe(document.querySelector('#messages'), {childList: true, subtree: true})"
     )
-    window.say("Tell me of the sea.")
+    window.say(SEA)
     page.wait_for_selector(".writing .prose .block")
     assert page.get_by_role("button", name="Stop").is_visible()
     first = window.answered()
     assert len(page.evaluate("[...sizes]")) >= 3  # it came in parts
     assert page.get_by_role("button", name="Send").is_visible()
     assert re.search(r"60 tokens, \d+(\.\d)? a second", page.locator(".figures").inner_text())
-    assert re.search(r"\d+ of 8,192 tokens", page.locator("#context").inner_text())
+    assert re.search(r"\d+ of 8,192 tokens", page.locator(".context-words").inner_text())
     assert "Cut" in page.locator(".assistant").inner_text()
-    until(lambda: titles(page)[:1] == ["Tell me of the sea."])
+    until(lambda: titles(page)[:1] == [SEA])
     assert page.locator("#chats [aria-current=page]").count() == 1
     number = int(re.search(r"#(\d+)$", page.url)[1])
-    assert "Paris" in window.ask(CAPITAL)
+    assert window.ask("And of the moon?")
     assert page.locator(".message").count() == 4
     assert page.locator("#prompt").evaluate("node => node === document.activeElement")
     # What was said is there again after the page is opened anew, and in another window.
     page.reload()
     page.wait_for_selector(".message:nth-child(4)")
     assert page.locator(".assistant .prose").first.inner_text() == first
-    assert page.locator("#title").inner_text() == "Tell me of the sea."
+    assert page.locator("#title").inner_text() == SEA
     other = window.new_page()
     other.goto(f"{window.server.url}/#{number}")
     other.wait_for_selector(".message:nth-child(4)")
 
 
 def test_what_is_heard(window):
-    window.ask(CAPITAL)
+    window.longest(150)
+    window.ask(SEA)
     live = window.page.locator("#live")
     assert live.get_attribute("aria-live") == "polite"
     said = live.inner_text()
     assert "The answer is being written" in said
-    assert said.count("Paris") == window.page.locator(".prose").inner_text().count("Paris")
+    answer = window.page.locator(".prose").inner_text()
+    assert all(said.count(block) == 1 for block in answer.split("\n\n"))
     assert window.page.get_by_role("log").count() == 1
     assert window.page.locator(".assistant").get_attribute("aria-busy") == "false"
 
 
 @pytest.mark.parametrize("way", ["button", "Escape"])
 def test_stopping(window, way):
-    window.say(COUNT)
-    window.page.wait_for_function("document.querySelector('.prose')?.textContent.includes('5')")
+    window.say(STORY)
+    holds(window.page, GROWN)
     if way == "button":
         window.page.get_by_role("button", name="Stop").click()
     else:
         window.page.keyboard.press("Escape")
     text = window.answered()
-    assert "5" in text
+    assert len(text) > 150
     assert "Stopped." in window.page.locator(".assistant").inner_text()
     window.server.settled()
     window.page.reload()
@@ -131,37 +129,37 @@ def test_stopping(window, way):
 def test_answering_again_and_editing(window):
     page = window.page
     window.longest(20)
-    first = window.ask(CAPITAL)
+    first = window.ask(SEA)
     page.get_by_role("button", name="Answer again").click()
     page.wait_for_selector(".writing")
     assert window.answered() == first
     page.get_by_role("button", name="Edit the message").click()
     area = page.get_by_label("Edit your message")
-    assert area.input_value() == CAPITAL
+    assert area.input_value() == SEA
     page.keyboard.press("Escape")
-    assert page.locator(".user .said").inner_text() == CAPITAL
+    assert page.locator(".user .said").inner_text() == SEA
     page.get_by_role("button", name="Edit the message").click()
-    area.fill("What is the capital of Spain?")
+    area.fill("Tell me of the moon.")
     page.get_by_role("button", name="Send", exact=True).first.click()
     page.wait_for_selector(".writing")
-    assert "Madrid" in window.answered()
+    assert "moon" in window.answered()
     assert page.locator(".message").count() == 2
     page.reload()
     page.wait_for_selector(".assistant")
-    assert page.locator(".user .said").all_inner_texts() == ["What is the capital of Spain?"]
+    assert page.locator(".user .said").all_inner_texts() == ["Tell me of the moon."]
 
 
 def test_another_chat_while_one_is_written(window):
     page = window.page
-    window.say(COUNT)
-    page.wait_for_function("document.querySelector('.prose')?.textContent.includes('3')")
+    window.say(STORY)
+    holds(page, GROWN)
     page.get_by_role("button", name="New chat").click()
     assert page.locator(".message").count() == 0
     assert page.get_by_role("button", name="Send").is_visible()
-    until(lambda: titles(page)[:1] == [COUNT])
+    until(lambda: titles(page)[:1] == [STORY])
     page.locator("#chats a").first.click()
     page.wait_for_selector(".writing")
-    page.wait_for_function("document.querySelector('.prose')?.textContent.includes('20')")
+    holds(page, GROWN)
     page.keyboard.press("Escape")
     window.answered()
 
@@ -173,7 +171,7 @@ def test_the_list_of_chats(windows, serve, smollm2):
     server = serve(smollm2)
     for number in range(3):
         keep(server, f"Question {number} about the sea", "It is deep.")
-    keep(server, CAPITAL, "It is **Paris**.", title="Capitals")
+    keep(server, SEA, "It is **Paris**.", title="Capitals")
     window = windows(server)
     page = window.open()
     page.wait_for_selector("#chats li")
@@ -195,7 +193,7 @@ def test_the_list_of_chats(windows, serve, smollm2):
     assert "It is **Paris**." in Path(caught.value.path()).read_text()
     with page.expect_download() as caught:
         choose("Export as JSON")
-    assert json.loads(Path(caught.value.path()).read_text())["messages"][0]["content"] == CAPITAL
+    assert json.loads(Path(caught.value.path()).read_text())["messages"][0]["content"] == SEA
     choose("Rename")
     page.get_by_label("The chat's name").fill("Of France")
     page.keyboard.press("Enter")
@@ -227,7 +225,7 @@ def test_incognito(window):
         path.read_bytes() for path in window.server.home.glob("history.db*")
     )
     page.reload()
-    page.wait_for_function("document.querySelector('#model').value !== ''")
+    holds(page, "document.querySelector('#model').value !== ''")
     assert page.locator(".message").count() == 0
 
 
@@ -278,20 +276,20 @@ def test_presets_and_settings(window):
     assert page.get_by_label("Temperature").get_attribute("placeholder") == "0"
     page.keyboard.press("Escape")
     assert not page.locator("#settings").is_visible()
-    window.ask(CAPITAL)
+    window.ask(SEA)
     assert page.locator(".figures").inner_text().startswith("5 tokens")
     page.get_by_role("button", name="Settings").click()
     page.get_by_label("Longest answer").fill("3")
     page.get_by_label("System prompt").fill("Be brief.")
     page.get_by_role("button", name="Done").click()
-    window.ask("And of Italy?")
+    window.ask("And of the moon?")
     assert page.locator(".figures").last.inner_text().startswith("3 tokens")
     number = re.search(r"#(\d+)$", page.url)[1]
     assert window.server.http.get(f"/ui/chats/{number}").json()["system"] == "Be brief."
     # The choice of a model is remembered.
     page.get_by_role("button", name="New chat").click()
     page.reload()
-    page.wait_for_function("document.querySelector('#model').value === 'pirate'")
+    holds(page, "document.querySelector('#model').value === 'pirate'")
 
 
 # What is shown
@@ -299,7 +297,8 @@ def test_presets_and_settings(window):
 
 def test_markdown_code_and_formulas(windows, shop):
     text = (
-        "## Title\n\nSome `code`.\n\n```python\nprint(1 < 2)\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n"
+        "## Title\n\nSome `code`.\n\n```python\nprint(1 < 2)\n```\n\n"
+        "| a | b |\n|---|--:|\n| 1 | 2 |\n\n"
         "$$\n\\frac{a}{b} = \\sqrt{x}\n$$\n\n[a site](https://a.example/x)"
     )
     number = keep(shop, "Show me.", text)
@@ -361,7 +360,8 @@ def test_nothing_but_the_servers_html_becomes_html(window):
         "() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch { return true } }"
     )
     made = window.page.evaluate(
-        "() => { try { trustedTypes.createPolicy('mine', {}); return true } catch { return false } }"
+        "() => { try { trustedTypes.createPolicy('mine', {}); return true }"
+        " catch { return false } }"
     )
     window.faults.clear()  # the browser tells of both
     assert refused
@@ -376,14 +376,15 @@ def test_the_key_is_asked_for(windows, serve, smollm2):
     window = windows(server)
     page = window.page
     page.goto(server.url)
-    page.get_by_label("Key").fill("wrong")
+    page.get_by_label("Key", exact=True).fill("wrong")
     page.keyboard.press("Enter")
     page.get_by_text("This was not the key.").wait_for()
-    page.get_by_label("Key").fill("open sesame")
+    page.get_by_label("Key", exact=True).fill("open sesame")
     page.get_by_role("button", name="Go on").click()
-    page.wait_for_function("document.querySelector('#model').value !== ''")
+    holds(page, "document.querySelector('#model').value !== ''")
     assert not page.locator("#ask-key").is_visible()
-    assert "Paris" in window.ask(CAPITAL)
+    window.longest(20)
+    assert "sea" in window.ask(SEA)
     page.reload()
     page.wait_for_selector(".assistant")
     assert not page.locator("#ask-key").is_visible()
@@ -396,12 +397,10 @@ def test_a_server_that_ends_and_comes_again(windows, smollm2, tmp_path):
     window = windows(server)
     page = window.open()
     window.longest(12)
-    window.ask(CAPITAL)
+    window.ask(SEA)
     window.longest(2000)
-    window.say(COUNT)
-    page.wait_for_function(
-        "document.querySelector('.message:last-child .prose')?.textContent.includes('3')"
-    )
+    window.say(STORY)
+    holds(page, GROWN)
     time.sleep(1.2)  # it is saved every second
     server.process.kill()
     server.process.wait()
@@ -417,7 +416,7 @@ def test_a_server_that_ends_and_comes_again(windows, smollm2, tmp_path):
         page.wait_for_selector(".writing")
         window.answered()
         said = page.locator(".user .said").all_inner_texts()
-        assert said == [CAPITAL, COUNT, "Are you there?"]
+        assert said == [SEA, STORY, "Are you there?"]
     finally:
         end(again)
 
@@ -460,7 +459,8 @@ CONTRAST = """() => {
     return [...context.getImageData(0, 0, 1, 1).data];
   };
   const light = (c) => {
-    const [r, g, b] = c.map((v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    const part = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = c.map((v) => part(v / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const behind = (node) => {
@@ -474,11 +474,12 @@ CONTRAST = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !node.checkVisibility({ visibilityProperty: true })) continue;
+    const words = walker.currentNode.data.trim();
+    if (!words || !node.checkVisibility({ visibilityProperty: true })) continue;
     if (node.closest(".unseen, option, .skip, noscript, script, style")) continue;
     const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) poor.push([node.className || node.tagName, walker.currentNode.data.trim().slice(0, 30), ratio]);
+    if (ratio < 4.5) poor.push([node.className || node.tagName, words.slice(0, 30), ratio]);
   }
   return poor;
 }"""
@@ -513,8 +514,11 @@ def test_everything_has_a_name(windows, shop):
     page.wait_for_selector(".prose figure")
     for role in ("button", "textbox", "searchbox", "combobox", "radio", "link", "spinbutton"):
         for node in page.get_by_role(role, include_hidden=True).all():
+            if node.get_attribute("type") == "file":
+                continue  # it is a button's, and never shown
             name = node.evaluate(
-                "n => n.ariaLabel || n.innerText || n.textContent || [...(n.labels ?? [])].map(l => l.textContent).join('')"
+                "n => n.ariaLabel || n.innerText || n.textContent"
+                " || [...(n.labels ?? [])].map(l => l.textContent).join('')"
             )
             assert name.strip(), node.evaluate("n => n.outerHTML")
     assert page.locator("html").get_attribute("lang") == "en"
@@ -525,20 +529,23 @@ def test_everything_has_a_name(windows, shop):
 
 def test_the_keyboard_alone(window):
     page = window.page
-    focused = "document.activeElement.id || document.activeElement.getAttribute('aria-label') || document.activeElement.className"
-    page.evaluate("document.activeElement.blur()")
-    seen = []
+    focused = "(n => n.id || n.getAttribute('aria-label') || n.className)(document.activeElement)"
+    holds(page, "document.activeElement.id === 'prompt'")  # all is there
+    page.evaluate("document.querySelector('.skip').focus()")
+    seen = ["skip"]
     for _ in range(150):
         page.keyboard.press("Tab")
         seen.append(page.evaluate(focused))
         outline = page.evaluate(
             "() => { const n = document.activeElement; const s = getComputedStyle(n);"
             " const l = n.closest('label, form') && getComputedStyle(n.closest('label, form'));"
-            " return s.outlineStyle !== 'none' || (l && (l.outlineStyle !== 'none' || l.boxShadow !== 'none' || l.borderStyle !== 'none')) }"
+            " const seen = (s) => s.outlineStyle !== 'none' || s.boxShadow !== 'none';"
+            " return seen(s) || (l && (seen(l) || l.borderStyle !== 'none')) }"
         )
         assert outline or seen[-1] in ("", "scroll"), seen[-1]
         if seen[-1] == "attach":
             break
+    assert seen[-1] == "attach", seen
     order = [seen.index(name) for name in ("skip", "new", "search", "model", "prompt", "attach")]
     assert order == sorted(order)
     page.keyboard.press("Control+k")
@@ -597,7 +604,7 @@ WIDE = (
 )
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+@pytest.mark.parametrize("width", [320, 390, 1280])
 def test_no_width_makes_it_scroll_sideways(windows, shop, width):
     number = keep(shop, "wide" * 80, WIDE, title="t" * 150)
     window = windows(shop, viewport={"width": width, "height": 844}, has_touch=width < 500)
@@ -606,8 +613,8 @@ def test_no_width_makes_it_scroll_sideways(windows, shop, width):
 
     def overflow():
         return page.evaluate(
-            "() => [document.documentElement, document.querySelector('#scroll'), document.querySelector('.bar'),"
-            " document.querySelector('#chats')].map(n => n.scrollWidth - n.clientWidth)"
+            "() => ['html', '#scroll', '.bar', '#chats'].map(s => document.querySelector(s))"
+            ".map(n => n.scrollWidth - n.clientWidth)"
         )
 
     assert overflow() == [0, 0, 0, 0]
@@ -652,7 +659,7 @@ def test_it_can_be_installed(window):
 
 # Pictures, for people to look at
 
-STORY = (
+GOLDEN = (
     "Sure. The *golden ratio* is the number $\\varphi$ for which\n\n"
     "$$\n\\varphi = \\frac{1 + \\sqrt{5}}{2} \\approx 1.618\n$$\n\n"
     "It is the limit of the ratios of **Fibonacci numbers**:\n\n"
@@ -661,7 +668,7 @@ STORY = (
     "    return numbers\n```\n\n"
     "| n | ratio |\n|--:|--:|\n| 2 | 2.000 |\n| 5 | 1.600 |\n| 10 | 1.618 |\n\n"
     "1. Start with 1 and 1.\n2. Add the last two.\n3. Divide neighbours.\n\n"
-    "> It is found in [many places](https://en.wikipedia.org/wiki/Golden_ratio), in some of them by mistake."
+    "> It is found in [many places](https://en.wikipedia.org/wiki/Golden_ratio), some by mistake."
 )
 
 
@@ -674,59 +681,65 @@ def pictures(tmp_path_factory):
     return found
 
 
+@pytest.fixture(scope="module")
+def gallery(smollm2, tmp_path_factory):
+    """A server with chats to look at; the last one's number."""
+    server = start(tmp_path_factory.mktemp("gallery") / "home", smollm2)
+    for title in ("A letter to the landlord", "Sourdough, step by step", "Regular expressions"):
+        keep(server, title, "…")
+    number = keep(
+        server, "Explain the golden ratio, with a bit of code.", GOLDEN, title="Golden ratio"
+    )
+    yield server, number
+    end(server)
+
+
 @pytest.mark.parametrize(
     ("name", "size", "scheme"),
     [
         ("desktop-light", (1280, 800), "light"),
         ("desktop-dark", (1280, 800), "dark"),
         ("phone-light", (390, 844), "light"),
-        ("phone-dark", (390, 844), "dark"),
     ],
 )
-def test_pictures(windows, smollm2, tmp_path, pictures, name, size, scheme):
-    server = start(tmp_path / "home", smollm2)
-    try:
-        for title in ("A letter to the landlord", "Sourdough, step by step", "Regular expressions"):
-            keep(server, title, "…")
-        story = keep(
-            server, "Explain the golden ratio, with a bit of code.", STORY, title="Golden ratio"
-        )
-        window = windows(
-            server,
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme=scheme,
-            has_touch=size[0] < 500,
-            device_scale_factor=2 if size[0] < 500 else 1,
-        )
-        page = window.open()
-        page.wait_for_selector("#chats li", state="attached")
-        page.screenshot(path=pictures / f"{name}-empty.png")
-        page.goto(f"{server.url}/#{story}")
-        page.wait_for_selector("figure")
-        page.wait_for_timeout(200)
-        page.screenshot(path=pictures / f"{name}-markdown.png")
-        page.evaluate("document.querySelector('#scroll').scrollTop = 0")
-        page.wait_for_timeout(100)
-        page.screenshot(path=pictures / f"{name}-markdown-top.png")
-        if size[0] < 500:
-            page.get_by_role("button", name="Chats", exact=True).click()
-            page.wait_for_timeout(400)
-            page.screenshot(path=pictures / f"{name}-list.png")
-            page.get_by_role("button", name="Close the list of chats").click()
-        page.get_by_role("button", name="Settings").click()
-        page.wait_for_timeout(100)
-        page.screenshot(path=pictures / f"{name}-settings.png")
-        page.keyboard.press("Escape")
-        page.goto(f"{server.url}/#")
-        page.reload()
-        window.longest(160)
-        window.page.get_by_label("Message", exact=True).fill("Why is the sky blue?")
-        page.get_by_role("button", name="Send").click()
-        page.wait_for_selector(".writing .prose .block")
-        page.screenshot(path=pictures / f"{name}-writing.png")
-        window.answered()
-        page.screenshot(path=pictures / f"{name}-answer.png")
-    finally:
-        window.page.close()
-        end(server)
-    assert len(list(pictures.glob(f"{name}-*.png"))) >= 6
+def test_pictures(windows, gallery, pictures, name, size, scheme):
+    server, golden = gallery
+    phone = size[0] < 500
+    window = windows(
+        server,
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        has_touch=phone,
+        is_mobile=phone,
+        device_scale_factor=2 if phone else 1,
+    )
+
+    def picture(what):
+        page.screenshot(path=pictures / f"{name}-{what}.png")
+
+    page = window.open()
+    page.wait_for_selector("#chats li", state="attached")
+    picture("empty")
+    page.goto(f"{server.url}/#{golden}")
+    page.wait_for_selector("figure")
+    page.evaluate("document.querySelector('#scroll').scrollTop = 0")
+    page.wait_for_timeout(100)
+    picture("markdown")
+    if phone:
+        page.get_by_role("button", name="Chats", exact=True).click()
+        page.wait_for_timeout(400)
+        picture("list")
+        page.get_by_role("button", name="Close the list of chats").click()
+    page.get_by_role("button", name="Settings").click()
+    page.wait_for_timeout(100)
+    picture("settings")
+    page.keyboard.press("Escape")
+    page.goto(f"{server.url}/#")
+    window.longest(160)
+    page.get_by_label("Message", exact=True).fill("Why is the sky blue?")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_selector(".writing .prose .block")
+    picture("writing")
+    window.answered()
+    picture("answer")
+    assert len(list(pictures.glob(f"{name}-*.png"))) >= 5

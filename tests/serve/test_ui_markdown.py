@@ -139,11 +139,13 @@ HOSTILE = [
     "<svg><script>alert(1)</script></svg>",
     "<svg><a xlink:href='javascript:alert(1)'><text>x</text></a></svg>",
     "<svg><style><img src=x onerror=alert(1)></style></svg>",
-    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror=alert(1)&gt;'>",
+    "<math><mtext><table><mglyph><style><!--</style>"
+    "<img title='--&gt;&lt;img src=1 onerror=alert(1)&gt;'>",
     "<math><mi//xlink:href='data:x,<script>alert(4)</script>'>",
     "<math href='javascript:alert(1)'>x</math>",
     "<math><maction actiontype='statusline#' xlink:href='javascript:alert(1)'>x</maction></math>",
-    "<form><math><mtext></form><form><mglyph><svg><mtext><textarea><path id='</textarea><img onerror=alert(1) src=1>'>",
+    "<form><math><mtext></form><form><mglyph><svg><mtext><textarea>"
+    "<path id='</textarea><img onerror=alert(1) src=1>'>",
     "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
     "<iframe src=javascript:alert(1)></iframe>",
     "<iframe srcdoc='<script>alert(1)</script>'>",

@@ -116,8 +116,8 @@ class Engine:
         """Continue the token ids of `prompt` until one of `stop_ids`, max_tokens or a full context.
 
         With a `matcher`, only what it allows, until it is finished. Of a `private` text nothing is
-        kept on disk. Nothing runs before the first event is asked for. Raises ParameterError for ids outside the vocabulary and ContextError
-        for a prompt that leaves no room for an answer.
+        kept on disk. Nothing runs before the first event is asked for. Raises ParameterError for
+        ids outside the vocabulary and ContextError for a prompt that leaves no room for an answer.
         """
         parameters = parameters or SamplingParameters()
         self._check(prompt)

@@ -69,7 +69,11 @@ function update() {
     const words = `${context.used.toLocaleString()} of ${context.of.toLocaleString()} tokens`;
     $("context").title = `The conversation takes ${words} of the model's context`;
     $("context").querySelector(".context-words").textContent = words;
-    $("context").querySelector("meter").value = context.used / context.of;
+    $("context").querySelector(".context-short").textContent = `${Math.ceil((100 * context.used) / context.of)} %`;
+    const part = Math.min(context.used / context.of, 1);
+    const gauge = $("context").querySelector(".gauge");
+    gauge.className = part > 0.9 ? "gauge full" : part > 0.75 ? "gauge nearly" : "gauge";
+    gauge.firstElementChild.style.width = `${100 * part}%`;
   }
 }
 

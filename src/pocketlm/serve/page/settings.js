@@ -6,9 +6,9 @@ import { $, h } from "./dom.js";
 const FIELDS = [
   { name: "temperature", label: "Temperature", hint: "0: the likeliest words", min: 0, max: 100, step: 0.05 },
   { name: "max_tokens", label: "Longest answer", hint: "in tokens", min: 1, step: 1 },
-  { name: "top_p", label: "Top p", hint: "words that reach p together", min: 0.01, max: 1, step: 0.01 },
+  { name: "top_p", label: "Top p", hint: "share of likeliest", min: 0.01, max: 1, step: 0.01 },
   { name: "top_k", label: "Top k", hint: "the k likeliest; 0: all", min: 0, step: 1 },
-  { name: "min_p", label: "Min p", hint: "of the likeliest word's share", min: 0, max: 1, step: 0.01 },
+  { name: "min_p", label: "Min p", hint: "of the likeliest", min: 0, max: 1, step: 0.01 },
   { name: "repetition_penalty", label: "Repetition", hint: "penalty; 1: none", min: 0.01, max: 100, step: 0.01 },
   { name: "frequency_penalty", label: "Frequency", hint: "penalty for each time", min: -2, max: 2, step: 0.05 },
   { name: "presence_penalty", label: "Presence", hint: "penalty, once", min: -2, max: 2, step: 0.05 },
