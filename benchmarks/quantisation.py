@@ -2,6 +2,7 @@
 
     python benchmarks/quantisation.py MODEL --text FILE [--text FILE] --types --roles --methods \
         [--llama LIBGGML_BASE]
+    python benchmarks/quantisation.py MODEL.gguf --text FILE --reference OUT.gguf
     python benchmarks/quantisation.py WHAT_METHODS_PRINTED --draw PICTURE.svg
 
 MODEL is a float checkpoint. It is first moved off whatever grid its weights may come from, by
@@ -10,7 +11,8 @@ function as it is. Then projections are rounded and read back (embedding and hea
 and the KL divergence to the unrounded model is measured on the last windows of each text.
 Calibration reads the text that comes with pocketlm and the beginning of the first one. With
 --llama, llama.cpp's own quantiser rounds too; where a type wants rows of 256, four rows count as
-one, as its width is no multiple of that.
+one, as its width is no multiple of that. --reference writes the moved model (a LLaMA as GGUF), for
+comparing whole files by `pocketlm quality`.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import gguf
 import numpy as np
 
 from pocketlm import _native
@@ -338,6 +341,40 @@ def methods(model: Model, library: Path | None, tokens: int, averages: Sequence[
         tell_planned("ours, planned, calibrated", chosen)
 
 
+def write_reference(model: Model, source: Path, target: Path) -> None:
+    """The model off its grid, as the float32 GGUF file that it was."""
+    reader = gguf.GGUFReader(source)
+    stored = {t.name: np.array(t.data, np.float32) for t in reader.tensors}
+    names = {
+        "v": "attn_v",
+        "o": "attn_output",
+        "gate": "ffn_gate",
+        "up": "ffn_up",
+        "down": "ffn_down",
+    }
+    for index, layer in enumerate(model.layers):
+        block = f"blk.{index}"
+        # Rows of queries and keys have an order of their own there: only their columns are scaled.
+        scale = layer.attention_norm / stored[f"{block}.attn_norm.weight"]
+        for role in "qk":
+            stored[f"{block}.attn_{role}.weight"] /= scale
+        for role, name in names.items():
+            stored[f"{block}.{name}.weight"] = layer.matrices[role]
+        stored[f"{block}.attn_norm.weight"] = layer.attention_norm
+        stored[f"{block}.ffn_norm.weight"] = layer.mlp_norm
+    writer = gguf.GGUFWriter(target, "llama")
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name != "general.architecture":
+            item = field.types[1] if len(field.types) > 1 else None
+            writer.add_key_value(name, field.contents(), field.types[0], item)
+    for name, values in stored.items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def draw(records: Path, picture: Path) -> None:
     """What `methods` printed, as a table and as a picture of the texts' mean over bits."""
     found = [json.loads(line) for line in records.read_text().splitlines() if line[:1] == "{"]
@@ -373,6 +410,7 @@ def main() -> None:
     parser.add_argument("--llama", type=Path, metavar="FILE", help="llama.cpp's libggml-base")
     for name in ("types", "roles", "methods"):
         parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--reference", type=Path, metavar="GGUF", help="write the moved model")
     parser.add_argument("--draw", type=Path, metavar="SVG", help="a table, and a picture")
     options = parser.parse_args()
     if options.draw:
@@ -381,6 +419,8 @@ def main() -> None:
     if not options.text:
         parser.error("--text is needed")
     model = Model(options.model, options.text, options.windows, options.rotated)
+    if options.reference:
+        write_reference(model, options.model, options.reference)
     if options.types:
         types(model)
     if options.roles:

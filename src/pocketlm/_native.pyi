@@ -1,8 +1,8 @@
 """The native runtime: operations, kernels by instruction set, threads and the KV cache.
 
 It knows no file format and no model. Arguments are checked: a violated precondition raises
-ValueError, an argument of another kind TypeError, memory that cannot be had MemoryError, threads
-that cannot be had RuntimeError. The GIL is released while it works.
+ValueError, an argument of another kind TypeError, memory or threads that cannot be had
+MemoryError. The GIL is released while it works.
 """
 
 from collections.abc import Sequence

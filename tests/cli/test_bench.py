@@ -1,10 +1,9 @@
 """`pocketlm bench`, on the real default model with little work."""
 
 import json
-import signal
-import subprocess
-import time
+import re
 
+import pexpect
 import pytest
 from program import PROGRAM, check_refusal
 
@@ -83,17 +82,16 @@ def test_misuse(pocketlm, smollm2, arguments, words):
 
 
 def test_ctrl_c_prints_what_was_measured(environment, smollm2):
-    process = subprocess.Popen(
-        [*PROGRAM, "bench", smollm2, "--pp", "24", "--tg", "8000", "--depth", "0", "--json"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    arguments = ["bench", str(smollm2), "--pp", "24", "--tg", "8000", "--depth", "0", "--json"]
+    child = pexpect.spawn(
+        PROGRAM[0], [*PROGRAM[1:], *arguments], env=environment, encoding="utf-8", timeout=60
     )
-    time.sleep(6)  # the prompt is done, the 8,000 tokens are not
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors == b""
-    found = json.loads(output)
+    child.expect("tg8000")  # the prompt is done, the 8,000 tokens have begun
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert "Traceback" not in child.before
+    found = json.loads(re.search(r"\{.*\}", child.before)[0])
     assert found["load_s"] > 0
     assert [row["work"] for row in found["rows"]] == ["pp24"]

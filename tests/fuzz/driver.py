@@ -9,6 +9,7 @@ input is written to `--keep`.
 """
 
 import argparse
+import ctypes
 import random
 import resource
 import signal
@@ -202,6 +203,9 @@ def _hang(signum: int, frame: object) -> None:
 
 
 def _limit_memory() -> None:
+    # Pools of threads come and go; an arena of malloc for each would take the address space.
+    m_arena_max = -8
+    ctypes.CDLL(None).mallopt(m_arena_max, 1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

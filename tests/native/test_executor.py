@@ -280,7 +280,7 @@ resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, 8 << 20))
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 try:
     _native.ThreadPool(1024)
-except RuntimeError as error:
+except MemoryError as error:
     print("refused:", error)
 assert _native.ThreadPool(2).threads == 2
 """

@@ -39,11 +39,10 @@ TEST(shares_are_begun_with_ones_own_and_done_whole) {
         Phase phase;
         phase.reset({7, 7, 20}, step);  // the second one has no tasks
         std::vector<int> order;
-        int first = 0;
-        int last = 0;
-        while (phase.take(2, &first, &last)) {
-            CHECK(first < last && last <= 20 && (first < 7) == (last <= 7));
-            for (int i = first; i < last; ++i) {
+        Phase::Run run{};
+        while (phase.take(2, 3, &run)) {
+            CHECK(run.first < run.last && run.last <= 20 && (run.first < 7) == (run.last <= 7));
+            for (int i = run.first; i < run.last; ++i) {
                 order.push_back(i);
             }
         }
@@ -61,7 +60,7 @@ TEST(shares_are_begun_with_ones_own_and_done_whole) {
         Phase phase;
         phase.reset({10, 11, 90}, 4);
         pool.run([&](int thread) {
-            run_phase(phase, thread, [&](int first, int last) {
+            run_phase(phase, thread, 3, [&](int first, int last) {
                 for (int i = first; i < last; ++i) {
                     ++done[static_cast<size_t>(i)];
                 }

@@ -94,6 +94,11 @@ def quantize(
     with Download() as progress:
         path = Store().resolve(model, progress=progress)
     with Download("quantising") as progress, Status() as status:
+
+        def tell(choices: "list[Choice]") -> None:
+            status.clear()
+            print(_plan(choices), flush=True)
+
         result = write(
             path,
             out,
@@ -104,7 +109,8 @@ def quantize(
             force=force,
             progress=progress,
             note=status.note,
-            planned=lambda choices: print(_plan(choices), flush=True),
+            show=status.show,
+            planned=tell,
         )
     print(_summary(out, result))
 

@@ -312,8 +312,21 @@ void Executor::plan_shares() {
     picked_shares_ = {{step_.pick_count, tile_rows(0, step_.pick_count, tile)}};
 }
 
+// `count` tasks shared out among the threads: each takes its own from a counter of its own.
+std::vector<int> Executor::spread(int count) const {
+    const int shares = std::min(pool_->threads(), most_shares);
+    std::vector<int> ends;
+    for (int i = 1; i <= shares; ++i) {
+        ends.push_back(count * i / shares);
+    }
+    return ends;
+}
+
 // The ends of the shares' tasks, if each row has so many.
 std::vector<int> Executor::ends_of(const std::vector<RowShare>& shares, int tasks_a_row) const {
+    if (shares.size() == 1) {
+        return spread(shares.front().last * tasks_a_row);
+    }
     std::vector<int> ends;
     for (const RowShare& share : shares) {
         ends.push_back(share.last * tasks_a_row);
@@ -406,7 +419,7 @@ void Executor::plan_phases(const Operation& operation, Phases& phases) const {
             for (int& end : ends) {
                 end *= shape_.heads / heads_together_;
             }
-            phases.work.reset(ends, 1);
+            phases.work.reset(ends.size() == 1 ? spread(ends.front()) : ends, 1);
             break;
         }
         case Kind::Project: {
@@ -420,11 +433,14 @@ void Executor::plan_phases(const Operation& operation, Phases& phases) const {
             }
             const int together = operation.gate ? 2 * panels : panels;
             const int fits = static_cast<int>(task_bytes * static_cast<size_t>(together) / bytes);
-            // Each share's rows times all panels.
+            // Each share's rows times all panels; of one share, the panels are shared out.
             const int share_count = static_cast<int>(shares.size());
-            std::vector<int> ends;
-            for (int i = 1; i <= share_count; ++i) {
-                ends.push_back(rows == 0 ? 0 : i * panels);
+            std::vector<int> ends = spread(rows == 0 ? 0 : panels);
+            if (share_count > 1) {
+                ends.clear();
+                for (int i = 1; i <= share_count; ++i) {
+                    ends.push_back(i * panels);
+                }
             }
             const int even = panels * share_count / (8 * threads);
             phases.work.reset(ends, std::max(1, rows == 1 ? even : std::min(even, fits)));
@@ -447,13 +463,13 @@ void Executor::run(const int32_t* tokens, int count, const std::vector<Segment>&
 }
 
 void Executor::run_operations(int thread) {
-    const int own = own_share(thread);
-    run_phase(rope_phase_, own, [&](int first, int last) { run_rope(first, last); });
+    const int threads = pool_->threads();
+    run_phase(rope_phase_, thread, threads, [&](int first, int last) { run_rope(first, last); });
     for (size_t i = 0; i < operations_.size(); ++i) {
         const Operation& operation = operations_[i];
         switch (operation.kind) {
             case Kind::Embed:
-                run_embed(operation, phases_[i], own);
+                run_embed(operation, phases_[i], thread);
                 break;
             case Kind::Project:
                 run_project(operation, phases_[i], thread);
@@ -483,8 +499,8 @@ void Executor::run_rope(int first, int last) {
     }
 }
 
-void Executor::run_embed(const Operation& operation, Phases& phases, int own) {
-    run_phase(phases.work, own, [&](int first, int last) {
+void Executor::run_embed(const Operation& operation, Phases& phases, int thread) {
+    run_phase(phases.work, thread, pool_->threads(), [&](int first, int last) {
         for (int row = first; row < last; ++row) {
             operation.weights[0]->row(step_.tokens[row], row_of(operation.output, row));
         }
@@ -501,8 +517,8 @@ void Executor::run_pick(const Operation& operation, Phases& phases) {
 }
 
 void Executor::run_project(const Operation& operation, Phases& phases, int thread) {
-    const int own = own_share(thread);
-    run_phase(phases.ready, own, [&](int first, int last) {
+    const int threads = pool_->threads();
+    run_phase(phases.ready, thread, threads, [&](int first, int last) {
         prepare_rows(operation, first, last, inputs_[0]);
     });
     const bool alone = rows_of(operation) == 1;
@@ -510,7 +526,7 @@ void Executor::run_project(const Operation& operation, Phases& phases, int threa
     bool ready = !alone;
     const std::vector<RowShare>& shares = shares_of(operation);
     const int panels = panels_of(operation);
-    run_phase(phases.work, own, [&](int first, int last) {
+    run_phase(phases.work, thread, threads, [&](int first, int last) {
         if (!ready) {
             // Not before there is a task: until that is done, nobody overwrites the input.
             prepare_rows(operation, 0, 1, inputs);
@@ -657,15 +673,15 @@ void Executor::rotate(float* head, const float* cosines, const float* sines) con
 }
 
 void Executor::run_attend(const Operation& operation, Phases& phases, int thread) {
-    const int own = own_share(thread);
-    run_phase(phases.ready, own, [&](int first, int last) {
+    const int threads = pool_->threads();
+    run_phase(phases.ready, thread, threads, [&](int first, int last) {
         const int heads = shape_.heads + shape_.kv_heads;
         for (int item = first; item < last; ++item) {
             turn_and_store(operation, item / heads, item % heads);
         }
     });
     const int head_tasks = shape_.heads / heads_together_;
-    run_phase(phases.work, own, [&](int first, int last) {
+    run_phase(phases.work, thread, threads, [&](int first, int last) {
         for (int task = first; task < last; ++task) {
             attend_stretch(operation, static_cast<size_t>(task / head_tasks), task % head_tasks,
                            scratch_[static_cast<size_t>(thread)]);

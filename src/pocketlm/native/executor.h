@@ -144,11 +144,12 @@ class Executor {
 
     void plan_shares();
     void plan_attention();
+    std::vector<int> spread(int count) const;
     std::vector<int> ends_of(const std::vector<RowShare>& shares, int tasks_a_row) const;
     void plan_phases(const Operation& operation, Phases& phases) const;
     void run_operations(int thread);
     void run_rope(int first, int last);
-    void run_embed(const Operation& operation, Phases& phases, int own);
+    void run_embed(const Operation& operation, Phases& phases, int thread);
     void run_project(const Operation& operation, Phases& phases, int thread);
     void run_attend(const Operation& operation, Phases& phases, int thread);
     void run_pick(const Operation& operation, Phases& phases);
@@ -160,10 +161,6 @@ class Executor {
     static int panels_of(const Operation& operation);
     const std::vector<RowShare>& shares_of(const Operation& operation) const {
         return operation.picked ? picked_shares_ : shares_;
-    }
-    // The share of a step's rows that a thread begins with.
-    int own_share(int thread) const {
-        return thread * static_cast<int>(shares_.size()) / pool_->threads();
     }
     void project_panels(const Operation& operation, const std::vector<RowTile>& tiles, int first,
                         int last, const Inputs& inputs);

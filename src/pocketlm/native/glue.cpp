@@ -9,9 +9,11 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <tuple>
 #include <vector>
 
@@ -162,6 +164,15 @@ BytesOut block_data(std::shared_ptr<KVCache> cache, int block) {
 }  // namespace
 
 NB_MODULE(_native, module) {
+    // A system that has no more threads has run out of a resource, as one without memory.
+    nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+        try {
+            std::rethrow_exception(thrown);
+        } catch (const std::system_error& error) {
+            PyErr_SetString(PyExc_MemoryError, error.what());
+        }
+    });
+
     module.def("instruction_sets", [] {
         std::vector<std::string> names;
         for (const Kernels* table : available_kernels()) {

@@ -246,26 +246,29 @@ void ThreadPool::serve(int thread) {
 void Phase::reset(const std::vector<int>& ends, int step) {
     step_ = step;
     share_count_ = 0;
-    count_ = 0;
+    int first = 0;
     for (const int end : ends) {
         Share& share = shares_[share_count_++];
-        share.next.store(count_, std::memory_order_relaxed);
+        share.next.store(first, std::memory_order_relaxed);
+        share.finished.store(0, std::memory_order_relaxed);
         share.end = end;
-        count_ = end;
+        share.count = end - first;
+        first = end;
     }
-    finished_.store(0, std::memory_order_relaxed);
 }
 
-bool Phase::take(int own, int* first, int* last) {
+bool Phase::take(int thread, int threads, Run* run) {
+    const int own = thread * share_count_ / threads;
     for (int i = 0; i < share_count_; ++i) {
-        Share& share = shares_[(own + i) % share_count_];
+        run->share = (own + i) % share_count_;
+        Share& share = shares_[run->share];
         // Asking again after the end must not run the counter over.
         if (share.next.load(std::memory_order_relaxed) >= share.end) {
             continue;
         }
-        *first = share.next.fetch_add(step_, std::memory_order_relaxed);
-        if (*first < share.end) {
-            *last = std::min(*first + step_, share.end);
+        run->first = share.next.fetch_add(step_, std::memory_order_relaxed);
+        if (run->first < share.end) {
+            run->last = std::min(run->first + step_, share.end);
             return true;
         }
     }
@@ -273,7 +276,10 @@ bool Phase::take(int own, int* first, int* last) {
 }
 
 void Phase::wait() const {
-    spin([&] { return finished_.load(std::memory_order_acquire) == count_; });
+    for (int i = 0; i < share_count_; ++i) {
+        const Share& share = shares_[i];
+        spin([&] { return share.finished.load(std::memory_order_acquire) == share.count; });
+    }
 }
 
 }  // namespace pocketlm

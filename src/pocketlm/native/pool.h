@@ -75,36 +75,45 @@ class Phase {
     // `ends` are those of the shares, at most `most_shares`; no run of tasks is of two.
     void reset(const std::vector<int>& ends, int step);
 
-    // The next run of tasks [first, last), of share `own` if it has one; false when none is left.
-    bool take(int own, int* first, int* last);
+    // Tasks [first, last) of one share.
+    struct Run {
+        int share;
+        int first;
+        int last;
+    };
 
-    // `tasks` that were taken are done.
-    void finish(int tasks) { finished_.fetch_add(tasks, std::memory_order_release); }
+    // The next tasks for a thread of so many, of its own share if that has any; false when none is left.
+    bool take(int thread, int threads, Run* run);
+
+    // Tasks that were taken are done.
+    void finish(const Run& run) {
+        shares_[run.share].finished.fetch_add(run.last - run.first, std::memory_order_release);
+    }
 
     // Until all tasks are done. What was written for them is seen after.
     void wait() const;
 
   private:
+    // On a cache line of its own: most of the time one thread writes there.
     struct alignas(64) Share {
         std::atomic<int> next{0};
+        std::atomic<int> finished{0};
         int end = 0;
+        int count = 0;
     };
 
-    int count_ = 0;
     int step_ = 1;
     int share_count_ = 0;
     Share shares_[most_shares];
-    alignas(64) std::atomic<int> finished_{0};
 };
 
-// Call body(first, last) for all runs of a phase that this thread gets, and wait for the others.
+// Call body(first, last) for all tasks of a phase that a thread of so many gets, and wait for the others.
 template <typename Body>
-void run_phase(Phase& phase, int own, const Body& body) {
-    int first = 0;
-    int last = 0;
-    while (phase.take(own, &first, &last)) {
-        body(first, last);
-        phase.finish(last - first);
+void run_phase(Phase& phase, int thread, int threads, const Body& body) {
+    Phase::Run run{};
+    while (phase.take(thread, threads, &run)) {
+        body(run.first, run.last);
+        phase.finish(run);
     }
     phase.wait();
 }
@@ -112,7 +121,7 @@ void run_phase(Phase& phase, int own, const Body& body) {
 // The same where tasks have no shares.
 template <typename Body>
 void run_phase(Phase& phase, const Body& body) {
-    run_phase(phase, 0, body);
+    run_phase(phase, 0, 1, body);
 }
 
 }  // namespace pocketlm

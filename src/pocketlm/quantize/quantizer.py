@@ -71,14 +71,15 @@ def quantize(
     force: bool = False,
     progress: Progress = lambda what, done, total: None,
     note: Callable[[str], None] = lambda text: None,
+    show: Callable[[str], None] = lambda text: None,
     planned: Callable[[list[Choice]], None] = lambda choices: None,
 ) -> Result:
     """Write the model at `source` with fewer bits to the GGUF file `target`.
 
     With `calibration`, texts that its activations are measured on (`tokens` of them), errors are
-    fed back, in a basis that suits. `planned` is told the plan before the work. Raises
-    ParameterError, ModelFileError, UnsupportedError, or OutputError (`target` is there, or no
-    room on the disk).
+    fed back, in a basis that suits. `show` is told what is done before the file is begun, `planned`
+    the plan, `note` what people should know. Raises ParameterError, ModelFileError,
+    UnsupportedError, or OutputError (`target` is there, or no room on the disk).
     """
     if target.exists() and not force:
         raise OutputError(f"{target} is there already; use --force to replace it")
@@ -93,6 +94,7 @@ def quantize(
                 requantise=requantise,
                 progress=progress,
                 note=note,
+                show=show,
                 planned=planned,
             )
         except (ModelFileError, UnsupportedError) as error:
@@ -111,6 +113,7 @@ def quantize_checkpoint(
     requantise: bool = False,
     progress: Progress = lambda what, done, total: None,
     note: Callable[[str], None] = lambda text: None,
+    show: Callable[[str], None] = lambda text: None,
     planned: Callable[[list[Choice]], None] = lambda choices: None,
 ) -> Result:
     """As `quantize`, of an open checkpoint; what is at `target` is replaced."""
@@ -120,7 +123,7 @@ def quantize_checkpoint(
     if calibration is not None:
         measured = Calibration(job.program, checkpoint.tokenizer(), calibration, tokens=tokens)
         job.turn()
-        measured.weigh(job.measure(measured.some(sensitivity.TOKENS), target, progress))
+        measured.weigh(job.measure(measured.some(sensitivity.TOKENS), target, show))
     planned(job.choices)
     return job.write(target, measured, progress)
 
@@ -170,7 +173,9 @@ class _Job:
 
     # What is to be written.
 
-    def measure(self, windows: Sequence[Ids], target: Path, progress: Progress) -> dict[str, Cost]:
+    def measure(
+        self, windows: Sequence[Ids], target: Path, show: Callable[[str], None]
+    ) -> dict[str, Cost]:
         """Plan by what errors cost on these windows of a text; what waits lies beside `target`."""
         program = self.program
         parts = list(decoder.layers(program))
@@ -182,7 +187,7 @@ class _Job:
             embedding=lambda ids: self._turned_embedding(self._read(embedding)[ids]),
             layer=lambda index: self._load(index, parts[index]),
             head=self._turned_head,
-            progress=lambda done, total: progress("measuring", done, total),
+            progress=lambda done, total: show(f"measuring what errors cost, {done} of {total}"),
         ).measure(target)
         nats = {name: cost.nats for name, cost in costs.items()}
         if self._tied:
