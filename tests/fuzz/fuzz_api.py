@@ -20,8 +20,8 @@ from pocketlm.serve.pool import Pool
 from pocketlm.serve.settings import Settings
 from pocketlm.store import Store
 
-#: The only statuses that a request may lead to.
-SOUND = {200, 400, 404, 405, 409, 413, 415, 429, 503, 504}
+#: The only statuses that a request may lead to (307 where a path has a slash too many).
+SOUND = {200, 307, 400, 404, 405, 409, 413, 415, 429, 503, 504}
 HEADERS = {"Host": "127.0.0.1", "Content-Type": "application/json"}
 
 _Result = TypeVar("_Result")

@@ -310,7 +310,8 @@ class _Answering:
         """Keep what there is, unless the last saving is still under way."""
         now = time.monotonic()
         busy = self._saving is not None and not self._saving.done()
-        if self._ask.keep and self._tokens and not busy and now - self._saved > _SAVE_EVERY:
+        wanted = self._ask.keep and self._warning is None and self._tokens
+        if wanted and not busy and now - self._saved > _SAVE_EVERY:
             self._saved = now
             self._saving = self._keeper.begin(partial(self._write, change=self._settled()))
 
