@@ -8,6 +8,7 @@ let limit = PAGE;
 let asked = 0; // only the answer to the last question is shown
 let chats = [];
 let hooks;
+const items = new Map(); // of each chat, as long as it looks the same: a menu may be open at it
 
 // `hooks` are current() (a chat's number), renamed(id, title), deleted(id) and failed(error).
 export function begin(given) {
@@ -62,7 +63,8 @@ export function mark() {
 
 function draw(query) {
   const list = $("chats");
-  const focused = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
+  if (list.querySelector("li input")) return; // a name is being written; then it is drawn again
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
   const groups = new Map();
   for (const chat of chats) {
     const name = query ? "Found" : day(chat.updated);
@@ -71,7 +73,7 @@ function draw(query) {
   }
   list.replaceChildren();
   for (const [name, members] of groups) {
-    list.append(h("h2", {}, name), h("ul", {}, ...members.map(entry)));
+    list.append(h("h2", {}, name), h("ul", {}, ...members.map(itemOf)));
   }
   if (!chats.length) {
     list.append(h("p", { className: "nothing" }, query ? "No chat holds these words." : "Your chats will be here, and in the terminal's history."));
@@ -79,8 +81,16 @@ function draw(query) {
   if (chats.length >= limit) {
     list.append(h("button", { type: "button", className: "more", onclick: () => { limit *= 4; refresh(); } }, "Show earlier ones"));
   }
-  if (focused) list.querySelector(`li[data-id="${focused}"] a`)?.focus();
+  const id = focused?.closest("li")?.dataset.id;
+  if (focused?.isConnected) focused.focus();
+  else if (id) list.querySelector(`li[data-id="${id}"] a`)?.focus();
   mark();
+}
+
+function itemOf(chat) {
+  const looks = JSON.stringify([chat.title, chat.excerpt]);
+  if (items.get(chat.id)?.looks !== looks) items.set(chat.id, { looks, item: entry(chat) });
+  return items.get(chat.id).item;
 }
 
 function entry(chat) {
@@ -121,10 +131,11 @@ function rename(item, chat) {
     input.replaceWith(link);
     link.focus();
     const title = input.value.trim();
-    if (!keep || !title || title === chat.title) return;
     try {
-      await post(`/ui/chats/${chat.id}`, { title });
-      hooks.renamed(chat.id, title);
+      if (keep && title && title !== chat.title) {
+        await post(`/ui/chats/${chat.id}`, { title });
+        hooks.renamed(chat.id, title);
+      }
       await refresh();
     } catch (error) {
       hooks.failed(error);
