@@ -207,10 +207,12 @@ class Model:
         constraint: Constraint | None = None,
         *,
         chat: bool,
+        private: bool = False,
     ) -> Stream:
         """Continue token ids. With `chat`, also what ends a turn of the template's ends the answer.
 
-        Raises ParameterError for a constraint that no text meets.
+        Of a `private` text the prefix cache keeps nothing on disk. Raises ParameterError for a
+        constraint that no text meets.
         """
         if chat and self.template.stop_strings:
             stop = (*parameters.stop, *self.template.stop_strings)
@@ -219,7 +221,7 @@ class Model:
         matcher = None
         if constraint is not None:
             matcher = self._compiler.matcher(constraint, stop_ids)
-        request = self.engine.generate(prompt, parameters, stop_ids, matcher)
+        request = self.engine.generate(prompt, parameters, stop_ids, matcher, private=private)
         request.timings.load_s = self.load_s
         detokenizer = self.tokenizer.stream(after=prompt[-1], exact=matcher is not None)
         return Stream(request, detokenizer)

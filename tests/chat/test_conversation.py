@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketlm.chat.conversation import Conversation
+from pocketlm.chat.conversation import Conversation, room
 from pocketlm.chat.prompt import chat_tokens
 from pocketlm.errors import ContextError, HistoryError, ParameterError
 
@@ -163,3 +163,20 @@ def test_files_that_are_no_conversation(change) -> None:
 def test_files_that_are_no_json(text: str) -> None:
     with pytest.raises(HistoryError, match="not a conversation"):
         Conversation.from_json(text)
+
+
+def test_as_markdown() -> None:
+    conversation = Conversation("Be kind.")
+    conversation.add_user("What is the capital of France?")
+    conversation.add_assistant("**Paris**, of course.\n", [1, 2])
+    assert conversation.to_markdown("Capitals\nof France") == (
+        "# Capitals of France\n\n## System prompt\n\nBe kind.\n\n"
+        "## You\n\nWhat is the capital of France?\n\n## Answer\n\n**Paris**, of course.\n"
+    )
+
+
+def test_room_for_an_answer() -> None:
+    assert room(8192, None) == 512
+    assert room(8192, 40) == 40
+    assert room(1000, None) == room(1000, 5000) == 250
+    assert room(3, None) == 1

@@ -288,3 +288,23 @@ def test_held_by_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         other._database.execute("ROLLBACK")
         keep(history, conversation)
         assert said(history.load(conversation.id, fingerprint=None)) == ["a"]
+
+
+def test_a_name_stays_with_those_who_did_not_give_it(path: Path) -> None:
+    with History(path) as history, History(path) as other:
+        conversation = Conversation()
+        conversation.add_user("What is the capital of France?")
+        keep(history, conversation)
+        other.rename(conversation.id, "Capitals")
+        conversation.add_assistant("Paris.")
+        keep(history, conversation)  # it goes on, and does not know of the name
+        entry = history.entry(conversation.id)
+        assert (entry.title, entry.turns) == ("Capitals", 1)
+        assert said(other.load(conversation.id, fingerprint=None)) == [
+            "What is the capital of France?",
+            "Paris.",
+        ]
+        conversation.title = "Of France"
+        keep(history, conversation)
+        assert other.entry(conversation.id).title == "Of France"
+        assert other.entry(99) is None

@@ -6,19 +6,22 @@ the status 500. Answers are written by the real small model, for a moment at mos
 
 import asyncio
 import json
+import tempfile
 import threading
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import driver
 import httpx
 
 from pocketlm.serve.app import make_app
+from pocketlm.serve.pool import Pool
 from pocketlm.serve.settings import Settings
 from pocketlm.store import Store
 
-#: The only statuses that a request may lead to.
-SOUND = {200, 400, 404, 405, 413, 415, 429, 503, 504}
+#: The only statuses that a request may lead to (307 where a path has a slash too many).
+SOUND = {200, 307, 400, 404, 405, 409, 413, 415, 429, 503, 504}
 HEADERS = {"Host": "127.0.0.1", "Content-Type": "application/json"}
 
 _Result = TypeVar("_Result")
@@ -113,6 +116,22 @@ REQUESTS = (
     ("/api/generate", {"prompt": "a", "raw": True, "options": {"num_predict": 2}, "stream": False}),
     ("/api/show", {"name": "smollm2"}),
     ("/api/embed", {"input": ["a"]}),
+    ("/ui/answer", {"answer": "0" * 32, "text": "Hi", "sampling": {"max_tokens": 2, "seed": 1}}),
+    (
+        "/ui/answer",
+        {
+            "answer": "1" * 32,
+            "messages": [*_ask, {"role": "assistant", "content": "$x$"}],
+            "keep": False,
+            "at": 0,
+            "files": [{"name": "a", "text": "b"}],
+            "system": "Be brief.",
+            "sampling": {"max_tokens": 2, "top_p": 0.9, "temperature": 0.5},
+        },
+    ),
+    ("/ui/answer", {"answer": "2" * 32, "text": "Hi", "chat": 1, "revision": 2}),
+    ("/ui/stop", {"answer": "0" * 32}),
+    ("/ui/chats/1", {"title": "a"}),
 )
 PIECES = (
     *(b"null,", b"true", b"-1", b"0", b"1e400", b"18446744073709551616", b'""', b"[]", b"{}"),
@@ -141,7 +160,9 @@ def main() -> None:
     """Run the server within this process, in a thread, and fuzz it from this one."""
     path = Store(offline=True).resolve("smollm2")
     load = {"threads": 1, "context": 512}
-    app = make_app(Settings(models={"smollm2": path}, load=load, timeout=0.3, parallel=2))
+    settings = Settings(models={"smollm2": path}, load=load, timeout=0.3, parallel=2)
+    home = tempfile.TemporaryDirectory()  # for a history of our own
+    app = make_app(settings, Pool(settings, Store(Path(home.name), offline=True)))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None)
     loop = asyncio.new_event_loop()
@@ -165,6 +186,7 @@ def main() -> None:
         driver.main("API", target, SEEDS, (*driver.MUTATIONS, put_piece, put_piece))
     finally:
         run(life.__aexit__(None, None, None))
+        home.cleanup()
 
 
 if __name__ == "__main__":

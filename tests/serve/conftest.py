@@ -1,5 +1,6 @@
 """Servers, with the real small model."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,3 +28,23 @@ def serve(tmp_path) -> Iterator[Callable[..., Running]]:
     yield run
     for running in started:
         end(running)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A real browser without a window. Names of sites that do not exist lead to this machine.
+
+    Its driver leaves an event loop running in this thread: it must be gone before other modules.
+    """
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium (Debian has it as a package)")
+    from playwright.sync_api import sync_playwright
+
+    rules = ", ".join(f"MAP {name} 127.0.0.1" for name in ("evil.example", "rebind.example"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=[f"--host-resolver-rules={rules}"]
+        )
+        yield browser
+        browser.close()

@@ -55,14 +55,14 @@ class Running:
             time.sleep(0.02)
 
 
-def start(home: Path, *arguments: str | Path, **environment: str) -> Running:
-    """Run `pocketlm serve` with these arguments, on any port."""
+def start(home: Path, *arguments: str | Path, port: int = 0, **environment: str) -> Running:
+    """Run `pocketlm serve` with these arguments, on any port unless one is named."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("POCKETLM_", "HF_", "OLLAMA"))}
     log = home / "log"
     home.mkdir(parents=True, exist_ok=True)
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pocketlm", "serve", *map(str, arguments), "--port", "0"],
+            [sys.executable, "-m", "pocketlm", "serve", *map(str, arguments), "--port", str(port)],
             env={
                 **kept,
                 "HOME": str(home),

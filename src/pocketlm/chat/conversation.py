@@ -11,6 +11,13 @@ from pocketlm.chat.prompt import ROLES, Message
 from pocketlm.errors import ContextError, HistoryError, ParameterError
 
 _FORMAT = "pocketlm-conversation"
+#: Tokens kept free for an answer, and the largest part of the context that this may be.
+_ROOM, _PART = 512, 4
+
+
+def room(context: int, max_tokens: int | None) -> int:
+    """How many tokens of a context a prompt leaves free for an answer of up to `max_tokens`."""
+    return min(_ROOM if max_tokens is None else max_tokens, max(context // _PART, 1))
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,16 @@ class Conversation:
             "messages": messages,
         }
         return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+    def to_markdown(self, title: str) -> str:
+        """The conversation as a document: who spoke as headings, then what was said."""
+        parts = [f"# {' '.join(title.split())}"]
+        if self.system:
+            parts += ["## System prompt", self.system.strip("\n")]
+        for message in self.messages:
+            who = {"user": "You", "assistant": "Answer"}.get(message["role"], message["role"])
+            parts += [f"## {who}", str(message["content"]).strip("\n")]
+        return "\n\n".join(parts) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Conversation":

@@ -140,10 +140,13 @@ class History:
                 )
                 id, revision = cursor.lastrowid, 0
             else:
+                # A name that somebody gave meanwhile stays, unless we give one.
+                title, named, *others = values
                 self._database.execute(
-                    "UPDATE conversations SET title = ?, named = ?, model = ?, system = ?,"
-                    " updated = ?, revision = revision + 1 WHERE id = ?",
-                    (*values, id),
+                    "UPDATE conversations SET title = CASE WHEN named AND NOT ? THEN title ELSE ?"
+                    " END, named = named OR ?, model = ?, system = ?, updated = ?,"
+                    " revision = revision + 1 WHERE id = ?",
+                    (named, title, named, *others, id),
                 )
                 revision += 1
                 for old, new in zip(self._saved[conversation], conversation.messages, strict=False):
@@ -186,6 +189,21 @@ class History:
         conversation.revision = revision
         self._saved[conversation] = list(messages)
         return conversation
+
+    def entry(self, id: int) -> Entry | None:
+        """What a list says of a conversation; None where there is none of that number."""
+        with self._explained():
+            found = self._database.execute(
+                f"SELECT {_ENTRY} FROM conversations c WHERE c.id = ?", (id,)
+            ).fetchone()
+        return None if found is None else Entry(*found)
+
+    def rename(self, id: int, title: str) -> None:
+        """Give a conversation a name; whoever goes on with it meanwhile keeps it."""
+        with self._explained(), self._transaction():
+            self._database.execute(
+                "UPDATE conversations SET title = ?, named = 1 WHERE id = ?", (_clean(title), id)
+            )
 
     def last(self) -> int | None:
         """The conversation that something was last said in."""

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pocketlm.chat.files import File, joined
 from pocketlm.errors import ParameterError
 
 
@@ -19,8 +20,8 @@ def compose(prompt: str, piped: str, files: Sequence[Path]) -> str:
 
     Raises ParameterError when a file cannot be read or is no text, or when all is empty.
     """
-    parts = [prompt, piped.strip("\n"), *map(_framed, files)]
-    text = "\n\n".join(part for part in parts if part.strip())
+    said = "\n\n".join(part for part in (prompt, piped.strip("\n")) if part.strip())
+    text = joined(said, (File(path.name, text_of(path)) for path in files))
     if not text:
         raise ParameterError("there is no prompt: give one, or pipe text to standard input")
     return text
@@ -32,11 +33,6 @@ def text_of(path: Path) -> str:
         return _text(path.read_bytes(), str(path))
     except OSError as error:
         raise ParameterError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _framed(path: Path) -> str:
-    body = text_of(path).strip("\n")
-    return f"--- {path.name} ---\n{body}\n--- end of {path.name} ---"
 
 
 def _text(data: bytes, name: str) -> str:

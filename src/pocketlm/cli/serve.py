@@ -79,9 +79,10 @@ def serve(
     no_prefix_cache: options.NoPrefixCache = False,
     offline: options.Offline = False,
 ) -> None:
-    """Serve models to programs that speak OpenAI's, Anthropic's or Ollama's API.
+    """Serve a page to talk to, and models to programs.
 
-    Point them at http://127.0.0.1:8000/v1 (OpenAI) or http://127.0.0.1:8000 (the others). Only
+    The page is at http://127.0.0.1:8000. Programs speak OpenAI's, Anthropic's or Ollama's API;
+    point them at http://127.0.0.1:8000/v1 (OpenAI) or http://127.0.0.1:8000 (the others). Only
     this machine reaches the server unless --host says otherwise, which takes an --api-key.
     SIGTERM or Ctrl-C ends it.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlm.chat.conversation import Conversation
+from pocketlm.chat.conversation import Conversation, room
 from pocketlm.cli.answer import Answer, say
 from pocketlm.cli.output import Status, Writer, printable
 from pocketlm.errors import HistoryError, ParameterError
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two savings of an answer that is being written.
 _SAVE_EVERY = 1.0
-#: Tokens kept free for an answer, and the largest part of the context that this may be.
-_ROOM, _PART = 512, 4
 
 
 class Leave(Exception):  # noqa: N818 (not an error)
@@ -70,9 +68,9 @@ class Talk:
 
     def _answer(self) -> Answer:
         conversation, model = self.conversation, self.model
-        room = min(self.sampling.get("max_tokens", _ROOM), max(model.context // _PART, 1))
+        window = model.context - room(model.context, self.sampling.get("max_tokens"))
         try:
-            fit = conversation.fit(model.context - room, model.prompt_tokens)
+            fit = conversation.fit(window, model.prompt_tokens)
         except BaseException:  # too long, or Ctrl-C: it is as if it had not been said
             conversation.drop_turn()
             raise

@@ -110,12 +110,14 @@ class Engine:
         parameters: SamplingParameters | None = None,
         stop_ids: frozenset[int] = frozenset(),
         matcher: Matcher | None = None,
+        *,
+        private: bool = False,
     ) -> Request:
         """Continue the token ids of `prompt` until one of `stop_ids`, max_tokens or a full context.
 
-        With a `matcher`, only what it allows, until it is finished. Nothing runs before the first
-        event is asked for. Raises ParameterError for ids outside the vocabulary and ContextError
-        for a prompt that leaves no room for an answer.
+        With a `matcher`, only what it allows, until it is finished. Of a `private` text nothing is
+        kept on disk. Nothing runs before the first event is asked for. Raises ParameterError for
+        ids outside the vocabulary and ContextError for a prompt that leaves no room for an answer.
         """
         parameters = parameters or SamplingParameters()
         self._check(prompt)
@@ -127,7 +129,7 @@ class Engine:
         room = self.context - len(prompt)
         limit = len(prompt) + min(room, parameters.max_tokens or room)
         sampler = Sampler(parameters, prompt, self._banned, self._vocab_size)
-        return Request(self, prompt, parameters, stop_ids, sampler, limit, matcher)
+        return Request(self, prompt, parameters, stop_ids, sampler, limit, matcher, private=private)
 
     def logits(self, tokens: Ids[int], chunk: int | None = None) -> npt.NDArray[np.float32]:
         """Logits after each token: float32 [len(tokens), vocabulary].

@@ -86,6 +86,8 @@ class Request:
         sampler: Sampler,
         limit: int,
         matcher: Matcher | None = None,
+        *,
+        private: bool = False,
     ) -> None:
         """See `Engine.generate`; `limit` is how many tokens there may be in all."""
         self.tokens = list(prompt)
@@ -103,6 +105,7 @@ class Request:
         self._sampler = sampler
         self._limit = limit
         self._matcher = matcher
+        self._private = private
         self._begun: float | None = None
 
     @property
@@ -206,7 +209,7 @@ class Request:
     def release(self) -> None:
         """Let go of the cache."""
         if self.sequence is not None:
-            if self.finish_reason != "error":
+            if self.finish_reason != "error" and not self._private:
                 self.sequence.save()
             self.sequence.free()
             self.sequence = None

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 import pocketlm
@@ -37,11 +37,6 @@ async def openapi(request: Request) -> Response:
 async def docs(request: Request) -> Response:
     """The same for people."""
     return HTMLResponse("".join(_page(_description(request.app))))
-
-
-async def root(request: Request) -> Response:
-    """To what there is to see."""
-    return RedirectResponse("/docs")
 
 
 def _description(app: Starlette) -> dict[str, Any]:
@@ -110,7 +105,6 @@ def _fields(schema: dict[str, Any]) -> Iterator[str]:
 
 
 routes = [
-    Route("/", root),
     Route("/health", health),
     Route("/metrics", metrics),
     Route("/openapi.json", openapi),

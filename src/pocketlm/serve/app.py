@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlm.errors import Error
-from pocketlm.serve import about, anthropic, ollama, openai
+from pocketlm.serve import about, anthropic, ollama, openai, ui
 from pocketlm.serve.embedder import Embedder
 from pocketlm.serve.errors import ApiError, as_api_error
 from pocketlm.serve.guard import Guard
@@ -26,6 +26,7 @@ from pocketlm.serve.http import Json, headers_of
 from pocketlm.serve.metrics import Counted, Metrics
 from pocketlm.serve.pool import Pool
 from pocketlm.serve.settings import Settings
+from pocketlm.serve.ui.keeper import Keeper
 
 _log = logging.getLogger("pocketlm.serve")
 
@@ -36,6 +37,7 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         app.state.pool = pool or Pool(settings)
+        app.state.keeper = Keeper(app.state.pool.home / "history.db")
         sweeping = asyncio.ensure_future(app.state.pool.sweep())
         warming = asyncio.ensure_future(_warm(app.state.pool, settings))
         yield
@@ -44,9 +46,10 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
             with suppress(asyncio.CancelledError):
                 await task
         await app.state.pool.close()
+        await asyncio.to_thread(app.state.keeper.close)
 
     app = Starlette(
-        routes=[*about.routes, *openai.routes, *anthropic.routes, *ollama.routes],
+        routes=[*about.routes, *openai.routes, *anthropic.routes, *ollama.routes, *ui.routes],
         middleware=[
             Middleware(Guard, settings=settings),
             Middleware(_Shield),
@@ -63,6 +66,7 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
     app.state.settings = settings
     app.state.embedder = Embedder() if settings.wordllama else None
     app.state.metrics = Metrics()
+    app.state.answering = {}
     return app
 
 

@@ -30,7 +30,8 @@ _OPEN_BELOW = "/page/"
 
 _CSP = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
-    " form-action 'self'; frame-ancestors 'none'"
+    " form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script';"
+    " trusted-types rendered"
 )
 _HEADERS = {
     "Content-Security-Policy": _CSP,

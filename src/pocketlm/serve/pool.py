@@ -57,7 +57,8 @@ class Pool:
         """Load nothing yet."""
         self._settings = settings
         self._store = store or Store(offline=True)
-        self._presets = Presets(self._store.home / "presets")
+        self.home = self._store.home
+        self._presets = Presets(self.home / "presets")
         self._loaded: dict[str, Loaded] = {}
         self._changing = asyncio.Lock()  # models are loaded and unloaded one at a time
         self._listing: tuple[float, dict[str, Path]] = (-_FRESH, {})
@@ -130,6 +131,15 @@ class Pool:
             code="model_not_found",
             param="model",
         )
+
+    async def lasting(self, name: str) -> str:
+        """The name by which other programs find a served model: its own or, for a file, its path.
+
+        Raises ApiError 404.
+        """
+        name, path = await self.find(name)
+        own = await asyncio.to_thread(self._store.find, name)
+        return name if own is not None or name not in self._settings.models else str(path)
 
     async def unload(self, name: str) -> bool:
         """Take a model out of memory, if nobody uses it. Whether that was so."""

@@ -50,7 +50,7 @@ class Task:
     """A prompt, and how to answer it.
 
     `sampling` is what was said of it (see `sampling_of`). `keep` is for how many seconds the model
-    stays loaded after; None leaves that to the server.
+    stays loaded after; None leaves that to the server. Of a `private` task nothing is kept on disk.
     """
 
     model: str | None
@@ -60,6 +60,7 @@ class Task:
     tools: Toolbox | None = None
     choices: int = 1
     keep: float | None = None
+    private: bool = False
 
 
 def sampling_of(
@@ -134,6 +135,11 @@ class Work:
         self._answers = answers
         self._readers = [CallReader() if calls else None for _ in self.outcomes]
 
+    @property
+    def generations(self) -> list[Generation]:
+        """The answers as they are now, also where the iteration was given up."""
+        return self._answers.generations
+
     async def __aiter__(self) -> AsyncIterator[Bit]:
         """What comes, until all answers are over. Raises what made one fail."""
         async for index, piece in self._answers:
@@ -196,7 +202,7 @@ def _streams(model: Model, task: Task) -> list[Stream]:
         if choice and parameters.seed is not None:
             each = replace(parameters, seed=parameters.seed + choice)
         chat = isinstance(task.prompt, Chat)
-        streams.append(model.answer(ids, each, constraint, chat=chat))
+        streams.append(model.answer(ids, each, constraint, chat=chat, private=task.private))
     return streams
 
 

@@ -1,0 +1,745 @@
+"""The page in a real browser, with the real small model."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from browsing import Window, holds, keep, trap, until
+from servers import MODEL, end, start
+from test_ui_markdown import HOSTILE
+
+pytestmark = pytest.mark.slow
+
+SEA = "Tell me of the sea."
+#: Written for longer than any test takes, unless a limit is set.
+STORY = "Write a long story about a sailor."
+#: More than a few words of an answer are there.
+GROWN = "(document.querySelector('.message:last-child .prose')?.textContent.length ?? 0) > 200"
+
+
+@pytest.fixture(scope="module")
+def shop(smollm2, tmp_path_factory):
+    """A server for this module, with a preset."""
+    home = tmp_path_factory.mktemp("page") / "home"
+    (home / "presets").mkdir(parents=True)
+    (home / "presets" / "pirate.toml").write_text(
+        f'model = "{MODEL}"\nsystem = "You are a pirate."\n[sampling]\nmax_tokens = 5\n'
+        "temperature = 0\n"
+    )
+    server = start(home, smollm2)
+    yield server
+    end(server)
+
+
+@pytest.fixture
+def windows(chromium):
+    """Open windows of the page, in which nothing may go wrong."""
+    opened: list[Window] = []
+
+    def open_one(server, **options):
+        opened.append(Window(chromium, server, **options))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def window(windows, shop):
+    found = windows(shop)
+    found.open()
+    return found
+
+
+def titles(page):
+    return page.locator("#chats li a > span:first-child").all_inner_texts()
+
+
+# Talking
+
+
+def test_a_chat(window):
+    page = window.page
+    assert page.locator("#empty").is_visible()
+    window.longest(60)
+    page.evaluate(
+        "window.sizes = new Set(); new MutationObserver(() => sizes.add("
+        "document.querySelector('.writing .prose')?.textContent.length ?? 0)"
+        ").observe(document.querySelector('#messages'), {childList: true, subtree: true})"
+    )
+    window.say(SEA)
+    page.wait_for_selector(".writing .prose .block")
+    assert page.get_by_role("button", name="Stop").is_visible()
+    first = window.answered()
+    assert len(page.evaluate("[...sizes]")) >= 3  # it came in parts
+    assert page.get_by_role("button", name="Send").is_visible()
+    assert re.search(r"60 tokens, \d+(\.\d)? a second", page.locator(".figures").inner_text())
+    assert re.search(r"\d+ of 8,192 tokens", page.locator(".context-words").inner_text())
+    assert "Cut" in page.locator(".assistant").inner_text()
+    until(lambda: titles(page)[:1] == [SEA])
+    assert page.locator("#chats [aria-current=page]").count() == 1
+    number = int(re.search(r"#(\d+)$", page.url)[1])
+    assert window.ask("And of the moon?")
+    assert page.locator(".message").count() == 4
+    assert page.locator("#prompt").evaluate("node => node === document.activeElement")
+    # What was said is there again after the page is opened anew, and in another window.
+    page.reload()
+    page.wait_for_selector(".message:nth-child(4)")
+    assert page.locator(".assistant .prose").first.inner_text() == first
+    assert page.locator("#title").inner_text() == SEA
+    other = window.new_page()
+    other.goto(f"{window.server.url}/#{number}")
+    other.wait_for_selector(".message:nth-child(4)")
+
+
+def test_what_is_heard(window):
+    window.longest(150)
+    window.ask(SEA)
+    live = window.page.locator("#live")
+    assert live.get_attribute("aria-live") == "polite"
+    said = live.inner_text()
+    assert "The answer is being written" in said
+    answer = window.page.locator(".prose").inner_text()
+    assert all(said.count(block) == 1 for block in answer.split("\n\n"))
+    assert window.page.get_by_role("log").count() == 1
+    assert window.page.locator(".assistant").get_attribute("aria-busy") == "false"
+
+
+@pytest.mark.parametrize("way", ["button", "Escape"])
+def test_stopping(window, way):
+    window.say(STORY)
+    holds(window.page, GROWN)
+    if way == "button":
+        window.page.get_by_role("button", name="Stop").click()
+    else:
+        window.page.keyboard.press("Escape")
+    text = window.answered()
+    assert len(text) > 150
+    assert "Stopped." in window.page.locator(".assistant").inner_text()
+    window.server.settled()
+    window.page.reload()
+    window.page.wait_for_selector(".assistant")
+    assert window.page.locator(".assistant .prose").inner_text() == text
+
+
+def test_answering_again_and_editing(window):
+    page = window.page
+    window.longest(20)
+    first = window.ask(SEA)
+    page.get_by_role("button", name="Answer again").click()
+    page.wait_for_selector(".writing")
+    assert window.answered() == first
+    page.get_by_role("button", name="Edit the message").click()
+    area = page.get_by_label("Edit your message")
+    assert area.input_value() == SEA
+    page.keyboard.press("Escape")
+    assert page.locator(".user .said").inner_text() == SEA
+    page.get_by_role("button", name="Edit the message").click()
+    area.fill("Tell me of the moon.")
+    page.get_by_role("button", name="Send", exact=True).first.click()
+    page.wait_for_selector(".writing")
+    assert "moon" in window.answered()
+    assert page.locator(".message").count() == 2
+    page.reload()
+    page.wait_for_selector(".assistant")
+    assert page.locator(".user .said").all_inner_texts() == ["Tell me of the moon."]
+
+
+def test_another_chat_while_one_is_written(window):
+    page = window.page
+    window.say(STORY)
+    holds(page, GROWN)
+    page.get_by_role("button", name="New chat").click()
+    assert page.locator(".message").count() == 0
+    assert page.get_by_role("button", name="Send").is_visible()
+    until(lambda: titles(page)[:1] == [STORY])
+    page.locator("#chats a").first.click()
+    page.wait_for_selector(".writing")
+    holds(page, GROWN)
+    page.keyboard.press("Escape")
+    window.answered()
+
+
+# Chats
+
+
+def test_the_list_of_chats(windows, serve, smollm2):
+    server = serve(smollm2)
+    for number in range(3):
+        keep(server, f"Question {number} about the sea", "It is deep.")
+    keep(server, SEA, "It is **Paris**.", title="Capitals")
+    window = windows(server)
+    page = window.open()
+    page.wait_for_selector("#chats li")
+    assert titles(page)[0] == "Capitals"
+    page.get_by_label("Search chats").fill("paris")
+    until(lambda: titles(page) == ["Capitals"])
+    page.locator("#chats a").click()
+    page.wait_for_selector(".assistant strong")
+    page.get_by_label("Search chats").fill("")
+    until(lambda: len(titles(page)) == 4)
+
+    def choose(what):
+        page.get_by_role("button", name="More about Capitals").click()
+        page.get_by_role("menuitem", name=what).click()
+
+    with page.expect_download() as caught:
+        choose("Export as Markdown")
+    assert caught.value.suggested_filename == "Capitals.md"
+    assert "It is **Paris**." in Path(caught.value.path()).read_text()
+    with page.expect_download() as caught:
+        choose("Export as JSON")
+    assert json.loads(Path(caught.value.path()).read_text())["messages"][0]["content"] == SEA
+    choose("Rename")
+    page.get_by_label("The chat's name").fill("Of France")
+    page.keyboard.press("Enter")
+    until(lambda: titles(page)[0] == "Of France")
+    assert page.locator("#title").inner_text() == "Of France"
+    page.get_by_role("button", name="More about Of France").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert len(titles(page)) == 4
+    page.get_by_role("button", name="More about Of France").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    until(lambda: len(titles(page)) == 3)
+    assert page.locator(".message").count() == 0
+    assert page.locator("#empty").is_visible()
+
+
+def test_incognito(window):
+    page = window.page
+    page.get_by_role("button", name="Incognito chat").click()
+    assert "nothing of this chat is kept" in page.locator("#kept").inner_text()
+    window.longest(10)
+    window.ask("My secret is a blue door.")
+    window.ask("What is my secret?")
+    assert page.locator(".message").count() == 4
+    assert page.url == window.server.url + "/"
+    assert not any("secret" in title for title in titles(page))
+    assert b"blue door" not in b"".join(
+        path.read_bytes() for path in window.server.home.glob("history.db*")
+    )
+    page.reload()
+    holds(page, "document.querySelector('#model').value !== ''")
+    assert page.locator(".message").count() == 0
+
+
+# What goes along
+
+
+def test_attached_files(window, tmp_path):
+    page = window.page
+    (tmp_path / "notes.txt").write_text("The password is swordfish.")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\0\xff\xfe")
+    window.longest(10)
+    page.locator("#files").set_input_files([tmp_path / "notes.txt", tmp_path / "picture.png"])
+    page.wait_for_selector("#attached .chip")
+    assert page.locator("#attached .chip").count() == 1
+    assert "picture.png: it is no UTF-8 text" in page.locator("#notice").inner_text()
+    page.locator("#files").set_input_files([tmp_path / "notes.txt"])
+    page.wait_for_selector("#attached .chip:nth-child(2)")
+    page.get_by_role("button", name="Remove notes.txt").first.click()
+    window.ask("What is the password?")
+    assert page.locator(".user .chip").inner_text().split("\n")[0] == "notes.txt"
+    assert page.locator("#attached .chip").count() == 0
+    number = re.search(r"#(\d+)$", page.url)[1]
+    exported = window.server.http.get(f"/ui/chats/{number}/export.json").json()
+    assert exported["messages"][0]["content"] == (
+        "What is the password?\n\n--- notes.txt ---\nThe password is swordfish.\n"
+        "--- end of notes.txt ---"
+    )
+
+
+def test_files_are_dropped(window):
+    data = window.page.evaluate_handle(
+        "() => { const d = new DataTransfer();"
+        " d.items.add(new File(['some text'], 'a.md', {type: 'text/markdown'})); return d }"
+    )
+    window.page.dispatch_event("body", "dragenter", {"dataTransfer": data})
+    assert window.page.locator("#drop").is_visible()
+    window.page.dispatch_event("body", "drop", {"dataTransfer": data})
+    window.page.wait_for_selector("#attached .chip")
+    assert not window.page.locator("#drop").is_visible()
+
+
+def test_presets_and_settings(window):
+    page = window.page
+    page.get_by_label("Model or preset").select_option("pirate")
+    page.get_by_role("button", name="Settings").click()
+    assert page.get_by_label("System prompt").get_attribute("placeholder") == "You are a pirate."
+    assert page.get_by_label("Longest answer").get_attribute("placeholder") == "5"
+    assert page.get_by_label("Temperature").get_attribute("placeholder") == "0"
+    page.keyboard.press("Escape")
+    assert not page.locator("#settings").is_visible()
+    window.ask(SEA)
+    assert page.locator(".figures").inner_text().startswith("5 tokens")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Longest answer").fill("3")
+    page.get_by_label("System prompt").fill("Be brief.")
+    page.get_by_role("button", name="Done").click()
+    window.ask("And of the moon?")
+    assert page.locator(".figures").last.inner_text().startswith("3 tokens")
+    number = re.search(r"#(\d+)$", page.url)[1]
+    assert window.server.http.get(f"/ui/chats/{number}").json()["system"] == "Be brief."
+    # The choice of a model is remembered.
+    page.get_by_role("button", name="New chat").click()
+    page.reload()
+    holds(page, "document.querySelector('#model').value === 'pirate'")
+
+
+# What is shown
+
+
+def test_markdown_code_and_formulas(windows, shop):
+    text = (
+        "## Title\n\nSome `code`.\n\n```python\nprint(1 < 2)\n```\n\n"
+        "| a | b |\n|---|--:|\n| 1 | 2 |\n\n"
+        "$$\n\\frac{a}{b} = \\sqrt{x}\n$$\n\n[a site](https://a.example/x)"
+    )
+    number = keep(shop, "Show me.", text)
+    window = windows(shop, permissions=["clipboard-read", "clipboard-write"])
+    page = window.open(f"/#{number}")
+    page.wait_for_selector(".prose figure")
+    assert page.locator("figcaption span").inner_text() == "python"
+    page.get_by_role("button", name="Copy the code").click()
+    until(lambda: page.evaluate("navigator.clipboard.readText()") == "print(1 < 2)\n")
+    page.get_by_role("button", name="Copy the answer").click()
+    until(lambda: page.evaluate("navigator.clipboard.readText()") == text)
+    box = page.locator("math mfrac").bounding_box()
+    assert box["height"] > 24  # it is drawn as a fraction
+    assert page.evaluate("document.querySelector('math').namespaceURI").endswith("MathML")
+    link = page.locator(".prose a")
+    assert (link.get_attribute("target"), link.get_attribute("rel")) == (
+        "_blank",
+        "noopener noreferrer",
+    )
+    assert "(a.example)" in page.locator(".prose").inner_text()
+
+
+def test_hostile_text_does_nothing(windows, shop):
+    """Whatever a model writes: no request leaves, nothing runs."""
+    with trap() as site:
+        texts = [text.replace("https://evil.example", site.url) for text in HOSTILE]
+        texts = [text.replace("//evil.example", f"//127.0.0.1:{site.port}") for text in texts]
+        texts = [re.sub(r"alert\(\d?\)", "window.pwned=1", text) for text in texts]
+        texts += [
+            f"![x]({site.url}/image)",
+            f"[![x]({site.url}/image)]({site.url})",
+            f'<img src="{site.url}/raw">',
+            f"<link rel=prefetch href={site.url}/p><link rel=dns-prefetch href=//p.example>",
+            f"[x]({site.url}/link)",
+            f"```\n<img src={site.url}/code>\n```",
+            f"| ![x]({site.url}/cell) |\n|---|\n| x |",
+            f"$\\text{{<img src={site.url}/formula>}}$",
+        ]
+        turns = [part for text in texts for part in ("Show me.", text)]
+        number = keep(shop, *turns, "All of it.", "\n\n".join(texts))
+        window = windows(shop)
+        page = window.open(f"/#{number}")
+        page.wait_for_selector(f".message:nth-child({len(turns) + 2})")
+        page.mouse.wheel(0, 100_000)
+        page.wait_for_timeout(500)
+        assert page.evaluate("window.pwned") is None
+        assert site.asked == []
+        allowed = "a, math, .icon"
+        assert (
+            page.locator(".prose :is(img, svg:not(.icon), iframe, script, style, link)").count()
+            == 0
+        )
+        assert page.locator(f".prose :not({allowed})[href]:not(use)").count() == 0
+        assert page.locator(".prose [onerror], .prose [onload], .prose [style]").count() == 0
+
+
+def test_nothing_but_the_servers_html_becomes_html(window):
+    refused = window.page.evaluate(
+        "() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch { return true } }"
+    )
+    made = window.page.evaluate(
+        "() => { try { trustedTypes.createPolicy('mine', {}); return true }"
+        " catch { return false } }"
+    )
+    window.faults.clear()  # the browser tells of both
+    assert refused
+    assert not made
+
+
+# Where something goes wrong
+
+
+def test_the_key_is_asked_for(windows, serve, smollm2):
+    server = serve(smollm2, POCKETLM_API_KEY="open sesame")
+    window = windows(server)
+    page = window.page
+    page.goto(server.url)
+    page.get_by_label("Key", exact=True).fill("wrong")
+    page.keyboard.press("Enter")
+    page.get_by_text("This was not the key.").wait_for()
+    page.get_by_label("Key", exact=True).fill("open sesame")
+    page.get_by_role("button", name="Go on").click()
+    holds(page, "document.querySelector('#model').value !== ''")
+    assert not page.locator("#ask-key").is_visible()
+    window.longest(20)
+    assert "sea" in window.ask(SEA)
+    page.reload()
+    page.wait_for_selector(".assistant")
+    assert not page.locator("#ask-key").is_visible()
+    assert "open sesame" not in page.url
+    assert page.evaluate("JSON.stringify(localStorage)").find("sesame") == -1
+
+
+def test_a_server_that_ends_and_comes_again(windows, smollm2, tmp_path):
+    server = start(tmp_path / "home", smollm2)
+    window = windows(server)
+    page = window.open()
+    window.longest(12)
+    window.ask(SEA)
+    window.longest(2000)
+    window.say(STORY)
+    holds(page, GROWN)
+    time.sleep(1.2)  # it is saved every second
+    server.process.kill()
+    server.process.wait()
+    page.get_by_text("The connection to the server broke.").wait_for()
+    window.longest(12)
+    window.say("Are you there?")
+    page.get_by_text("The server does not answer.").wait_for()
+    assert page.get_by_label("Message", exact=True).input_value() == "Are you there?"
+    again = start(tmp_path / "home", smollm2, port=int(server.url.rpartition(":")[2]))
+    try:
+        page.keyboard.press("Control+A")
+        page.get_by_label("Message", exact=True).press("Enter")
+        page.wait_for_selector(".writing")
+        window.answered()
+        said = page.locator(".user .said").all_inner_texts()
+        assert said == [SEA, STORY, "Are you there?"]
+    finally:
+        end(again)
+
+
+def test_what_does_not_fit_comes_back(window):
+    text = "word " * 9000
+    window.say(text)
+    window.page.get_by_text("The prompt has").wait_for()
+    assert window.page.get_by_label("Message", exact=True).input_value() == text.strip()
+    assert window.page.locator(".message").count() == 0
+
+
+# How it looks and feels
+
+
+def test_light_and_dark(windows, shop):
+    window = windows(shop, color_scheme="dark")
+    page = window.open()
+
+    def brightness():
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+
+    assert brightness() < 60
+    page.emulate_media(color_scheme="light")
+    assert brightness() > 200
+    page.get_by_role("radio", name="Dark").check(force=True)
+    assert brightness() < 60
+    page.reload()
+    assert brightness() < 60
+    page.get_by_role("radio", name="As the system has them").check(force=True)
+    assert brightness() > 200
+
+
+CONTRAST = """() => {
+  const rgb = (text) => {
+    const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    context.fillStyle = text;
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (c) => {
+    const part = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = c.map((v) => part(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = rgb(getComputedStyle(node).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    const words = walker.currentNode.data.trim();
+    if (!words || !node.checkVisibility({ visibilityProperty: true })) continue;
+    if (node.closest(".unseen, option, .skip, noscript, script, style")) continue;
+    const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push([node.className || node.tagName, words.slice(0, 30), ratio]);
+  }
+  return poor;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(windows, shop, scheme):
+    number = keep(
+        shop,
+        "Show me.",
+        "> A quote\n\n`code` [x](https://a.example)\n\n```sh\nls\n```\n\n| a |\n|---|\n| b |",
+        "And?",
+    )
+    window = windows(shop, color_scheme=scheme)
+    page = window.open(f"/#{number}")
+    page.wait_for_selector(".prose figure")
+    assert page.evaluate(CONTRAST) == []
+    for button in ("Settings", "Keyboard shortcuts"):
+        page.get_by_role("button", name=button).click()
+        assert page.evaluate(CONTRAST) == []
+        page.keyboard.press("Escape")
+    page.get_by_role("button", name="New chat").click()
+    page.wait_for_selector("#empty")
+    assert page.evaluate(CONTRAST) == []
+    page.evaluate("document.querySelector('#search').placeholder")
+
+
+def test_everything_has_a_name(windows, shop):
+    number = keep(shop, "Show me.", "```sh\nls\n```")
+    window = windows(shop)
+    page = window.open(f"/#{number}")
+    page.wait_for_selector(".prose figure")
+    for role in ("button", "textbox", "searchbox", "combobox", "radio", "link", "spinbutton"):
+        for node in page.get_by_role(role, include_hidden=True).all():
+            if node.get_attribute("type") == "file":
+                continue  # it is a button's, and never shown
+            name = node.evaluate(
+                "n => n.ariaLabel || n.innerText || n.textContent"
+                " || [...(n.labels ?? [])].map(l => l.textContent).join('')"
+            )
+            assert name.strip(), node.evaluate("n => n.outerHTML")
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.get_by_role("main").count() == 1
+    assert page.locator("h1").count() == 1
+    assert [page.get_by_role(role).count() for role in ("complementary", "navigation")] == [1, 1]
+
+
+def test_the_keyboard_alone(window):
+    page = window.page
+    focused = "(n => n.id || n.getAttribute('aria-label') || n.className)(document.activeElement)"
+    holds(page, "document.activeElement.id === 'prompt'")  # all is there
+    page.evaluate("document.querySelector('.skip').focus()")
+    seen = ["skip"]
+    for _ in range(150):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate(focused))
+        outline = page.evaluate(
+            "() => { const n = document.activeElement; const s = getComputedStyle(n);"
+            " const l = n.closest('label, form') && getComputedStyle(n.closest('label, form'));"
+            " const seen = (s) => s.outlineStyle !== 'none' || s.boxShadow !== 'none';"
+            " return seen(s) || (l && (seen(l) || l.borderStyle !== 'none')) }"
+        )
+        assert outline or seen[-1] in ("", "scroll"), seen[-1]
+        if seen[-1] == "attach":
+            break
+    assert seen[-1] == "attach", seen
+    order = [seen.index(name) for name in ("skip", "new", "search", "model", "prompt", "attach")]
+    assert order == sorted(order)
+    page.keyboard.press("Control+k")
+    assert page.evaluate(focused) == "search"
+    page.keyboard.press("Control+Shift+o")
+    assert page.evaluate(focused) == "prompt"
+    page.keyboard.press("Control+,")
+    assert page.locator("#settings").is_visible()
+    page.get_by_label("Longest answer").fill("8")
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("/")
+    assert page.evaluate(focused) == "prompt"
+    page.keyboard.type("Hello")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("there")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".writing")
+    window.answered()
+    assert page.locator(".user .said").inner_text() == "Hello\nthere"
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(focused) == "Edit your message"
+    page.keyboard.type(" again")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".writing")
+    window.answered()
+    assert page.locator(".user .said").inner_text() == "Hello\nthere again"
+    # The menu of a chat: opened, walked through and closed.
+    page.keyboard.press("Control+k")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "Rename"
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.textContent") == "Export as Markdown"
+    page.keyboard.press("Escape")
+    assert not page.locator("#menu").is_visible()
+    assert page.evaluate(focused).startswith("More about")
+
+
+WIDE = (
+    "A word: "
+    + "wide" * 60
+    + "\n\n```text\n"
+    + "x" * 300
+    + "\n```\n\n|"
+    + "a column |" * 14
+    + "\n|"
+    + "---|" * 14
+    + "\n|"
+    + "wide cell |" * 14
+    + "\n\n$$\n"
+    + "a + " * 60
+    + "b\n$$\n\n"
+    "https://a.example/" + "x" * 200 + "\n\n`" + "y" * 200 + "`"
+)
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_no_width_makes_it_scroll_sideways(windows, shop, width):
+    number = keep(shop, "wide" * 80, WIDE, title="t" * 150)
+    window = windows(shop, viewport={"width": width, "height": 844}, has_touch=width < 500)
+    page = window.open(f"/#{number}")
+    page.wait_for_selector(".prose figure")
+
+    def overflow():
+        return page.evaluate(
+            "() => ['html', '#scroll', '.bar', '#chats'].map(s => document.querySelector(s))"
+            ".map(n => n.scrollWidth - n.clientWidth)"
+        )
+
+    assert overflow() == [0, 0, 0, 0]
+    if width < 800:
+        page.get_by_role("button", name="Chats", exact=True).click()
+        page.wait_for_selector("body.side-open #chats a")
+        page.wait_for_timeout(300)
+        assert page.locator("#side").bounding_box()["x"] == 0
+        assert overflow() == [0, 0, 0, 0]
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(300)
+        assert not page.locator("#side").is_visible()
+    page.get_by_role("button", name="Settings").click()
+    assert page.locator("#settings").evaluate("n => n.scrollWidth - n.clientWidth") <= 0
+    box = page.locator("#settings").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+
+
+def test_motion_is_reduced_where_it_is_wanted(windows, shop):
+    window = windows(shop, reduced_motion="reduce")
+    page = window.open()
+    assert page.evaluate(
+        "getComputedStyle(document.querySelector('#side')).transitionDuration"
+    ) in ("0s", "")
+    window.longest(5)
+    window.say("Hello")
+    page.wait_for_selector(".writing")
+    names = page.evaluate("document.getAnimations().length")
+    window.answered()
+    assert names == 0
+
+
+def test_it_can_be_installed(window):
+    session = window.context.new_cdp_session(window.page)
+    manifest = session.send("Page.getAppManifest")
+    assert manifest["errors"] == []
+    assert json.loads(manifest["data"])["display"] == "standalone"
+    reasons = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert [reason["errorId"] for reason in reasons if reason["errorId"] != "in-incognito"] == []
+
+
+# Pictures, for people to look at
+
+GOLDEN = (
+    "Sure. The *golden ratio* is the number $\\varphi$ for which\n\n"
+    "$$\n\\varphi = \\frac{1 + \\sqrt{5}}{2} \\approx 1.618\n$$\n\n"
+    "It is the limit of the ratios of **Fibonacci numbers**:\n\n"
+    "```python\ndef fibonacci(count: int) -> list[int]:\n    numbers = [1, 1]\n"
+    "    while len(numbers) < count:\n        numbers.append(numbers[-1] + numbers[-2])\n"
+    "    return numbers\n```\n\n"
+    "| n | ratio |\n|--:|--:|\n| 2 | 2.000 |\n| 5 | 1.600 |\n| 10 | 1.618 |\n\n"
+    "1. Start with 1 and 1.\n2. Add the last two.\n3. Divide neighbours.\n\n"
+    "> It is found in [many places](https://en.wikipedia.org/wiki/Golden_ratio), some by mistake."
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Where pictures go: CI keeps the folder of that name."""
+    folder = os.environ.get("POCKETLM_SCREENSHOTS")
+    found = Path(folder) if folder else tmp_path_factory.mktemp("pictures")
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def gallery(smollm2, tmp_path_factory):
+    """A server with chats to look at; the last one's number."""
+    server = start(tmp_path_factory.mktemp("gallery") / "home", smollm2)
+    for title in ("A letter to the landlord", "Sourdough, step by step", "Regular expressions"):
+        keep(server, title, "…")
+    number = keep(
+        server, "Explain the golden ratio, with a bit of code.", GOLDEN, title="Golden ratio"
+    )
+    yield server, number
+    end(server)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "scheme"),
+    [
+        ("desktop-light", (1280, 800), "light"),
+        ("desktop-dark", (1280, 800), "dark"),
+        ("phone-light", (390, 844), "light"),
+    ],
+)
+def test_pictures(windows, gallery, pictures, name, size, scheme):
+    server, golden = gallery
+    phone = size[0] < 500
+    window = windows(
+        server,
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        has_touch=phone,
+        is_mobile=phone,
+        device_scale_factor=2 if phone else 1,
+    )
+
+    def picture(what):
+        page.screenshot(path=pictures / f"{name}-{what}.png")
+
+    page = window.open()
+    page.wait_for_selector("#chats li", state="attached")
+    picture("empty")
+    page.goto(f"{server.url}/#{golden}")
+    page.wait_for_selector("figure")
+    page.evaluate("document.querySelector('#scroll').scrollTop = 0")
+    page.wait_for_timeout(100)
+    picture("markdown")
+    if phone:
+        page.get_by_role("button", name="Chats", exact=True).click()
+        page.wait_for_timeout(400)
+        picture("list")
+        page.get_by_role("button", name="Close the list of chats").click()
+    page.get_by_role("button", name="Settings").click()
+    page.wait_for_timeout(100)
+    picture("settings")
+    page.keyboard.press("Escape")
+    page.goto(f"{server.url}/#")
+    window.longest(160)
+    page.get_by_label("Message", exact=True).fill("Why is the sky blue?")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_selector(".writing .prose .block")
+    picture("writing")
+    window.answered()
+    picture("answer")
+    assert len(list(pictures.glob(f"{name}-*.png"))) >= 5
