@@ -34,6 +34,8 @@ MOST_CHARACTERS, MOST_LINES = 100_000, 5_000
 MOST_STEPS = 16_000
 #: How deep quotes and lists may be within each other.
 MOST_DEPTH = 24
+#: Rendering and cleaning a block costs as much as so many steps, beside those of its text.
+_BLOCK_STEPS = 8
 #: A bracket is looked up to the end of its paragraph: that counts for one step more each this many.
 _CHARACTERS_A_STEP = 64
 
@@ -165,6 +167,9 @@ def _grouped(tokens: Sequence[Token]) -> list[list[Token]]:
 
 
 def _rendered(md: MarkdownIt, tokens: list[Token], env: MutableMapping[str, Any]) -> str:
+    env["steps"] -= _BLOCK_STEPS
+    if env["steps"] < 0:
+        raise _TooMuchError
     state = StateCore("", md, env, tokens)
     inline(state)
     text_join(state)
