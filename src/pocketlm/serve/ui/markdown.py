@@ -31,9 +31,11 @@ from pocketlm.serve.ui.formulas import formulas, html_of
 #: A longer text, or one of more lines, is shown as it is.
 MOST_CHARACTERS, MOST_LINES = 100_000, 5_000
 #: How many rules may be tried at a text; some 3 µs each. What is left of it then is shown as it is.
-MOST_STEPS = 16_000
+MOST_STEPS = 12_000
 #: How deep quotes and lists may be within each other.
 MOST_DEPTH = 24
+#: Rendering and cleaning a block costs as much as so many steps, beside those of its text.
+_BLOCK_STEPS = 8
 #: A bracket is looked up to the end of its paragraph: that counts for one step more each this many.
 _CHARACTERS_A_STEP = 64
 
@@ -165,6 +167,9 @@ def _grouped(tokens: Sequence[Token]) -> list[list[Token]]:
 
 
 def _rendered(md: MarkdownIt, tokens: list[Token], env: MutableMapping[str, Any]) -> str:
+    env["steps"] -= _BLOCK_STEPS
+    if env["steps"] < 0:
+        raise _TooMuchError
     state = StateCore("", md, env, tokens)
     inline(state)
     text_join(state)
@@ -224,7 +229,7 @@ def _is_link(url: str) -> bool:
 
 def _count_lines(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     cells = state.src.count("|", state.bMarks[start], state.eMarks[start])
-    state.env["steps"] -= 1 + cells
+    state.env["steps"] -= 1 + 2 * cells
     if state.env["steps"] < 0 or state.level > MOST_DEPTH:
         raise _TooMuchError
     return False
