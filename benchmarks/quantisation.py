@@ -27,6 +27,7 @@ import numpy as np
 
 from pocketlm import _native
 from pocketlm.errors import ParameterError
+from pocketlm.formats.gguf_writer import GGUFWriter, NewTensor
 from pocketlm.formats.open import open_checkpoint
 from pocketlm.models import build
 from pocketlm.quantize import decoder, plan
@@ -343,8 +344,7 @@ def methods(model: Model, library: Path | None, tokens: int, averages: Sequence[
 
 def write_reference(model: Model, source: Path, target: Path) -> None:
     """The model off its grid, as the float32 GGUF file that it was."""
-    reader = gguf.GGUFReader(source)
-    stored = {t.name: np.array(t.data, np.float32) for t in reader.tensors}
+    stored = {t.name: np.array(t.data, np.float32) for t in gguf.GGUFReader(source).tensors}
     names = {
         "v": "attn_v",
         "o": "attn_output",
@@ -362,17 +362,10 @@ def write_reference(model: Model, source: Path, target: Path) -> None:
             stored[f"{block}.{name}.weight"] = layer.matrices[role]
         stored[f"{block}.attn_norm.weight"] = layer.attention_norm
         stored[f"{block}.ffn_norm.weight"] = layer.mlp_norm
-    writer = gguf.GGUFWriter(target, "llama")
-    for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name != "general.architecture":
-            item = field.types[1] if len(field.types) > 1 else None
-            writer.add_key_value(name, field.contents(), field.types[0], item)
-    for name, values in stored.items():
-        writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tensors = [NewTensor(name, 0, v.shape, v.nbytes) for name, v in stored.items()]
+    with GGUFWriter(target, model.checkpoint.raw_metadata, tensors) as writer:
+        for name, values in stored.items():
+            writer.write(name, values)
 
 
 def draw(records: Path, picture: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import Running, end, start
+from servers import MODEL, Running, end, start
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +48,40 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def shop(smollm2, tmp_path_factory):
+    """A server for this module, with a preset."""
+    home = tmp_path_factory.mktemp("page") / "home"
+    (home / "presets").mkdir(parents=True)
+    (home / "presets" / "pirate.toml").write_text(
+        f'model = "{MODEL}"\nsystem = "You are a pirate."\n[sampling]\nmax_tokens = 5\n'
+        "temperature = 0\n"
+    )
+    server = start(home, smollm2)
+    yield server
+    end(server)
+
+
+@pytest.fixture
+def windows(chromium):
+    """Open windows of the page, in which nothing may go wrong."""
+    from browsing import Window
+
+    opened: list[Window] = []
+
+    def open_one(server, **options):
+        opened.append(Window(chromium, server, **options))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def window(windows, shop):
+    found = windows(shop)
+    found.open()
+    return found

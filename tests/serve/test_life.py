@@ -252,6 +252,10 @@ def test_a_preset_is_a_model_with_a_prompt_of_its_own(serve, smollm2):
     }
     plain = own.http.post("/v1/chat/completions", json=same).json()
     assert found["choices"] == plain["choices"]
+    said_nothing = {"role": "user", "content": []}
+    body = {"model": "pirate", "max_tokens": 2, "messages": [said_nothing]}
+    assert own.http.post("/v1/messages", json=body).status_code == 200
+    body = {"messages": SHORT["messages"], "model": "pirate"}
     (folder / "broken.toml").write_text("model = 3")
     response = own.http.post("/v1/chat/completions", json={**body, "model": "broken"})
     assert response.status_code == 503

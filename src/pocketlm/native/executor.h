@@ -144,8 +144,8 @@ class Executor {
 
     void plan_shares();
     void plan_attention();
-    std::vector<int> spread(int count) const;
-    std::vector<int> ends_of(const std::vector<RowShare>& shares, int tasks_a_row) const;
+    Ends spread(int count) const;
+    Ends ends_of(const std::vector<RowShare>& shares, int tasks_a_row) const;
     void plan_phases(const Operation& operation, Phases& phases) const;
     void run_operations(int thread);
     void run_rope(int first, int last);
@@ -188,6 +188,7 @@ class Executor {
     float norm_epsilon_;
     int rotary_half_;
     std::vector<Operation> operations_;
+    size_t projected_bytes_ = 0;  // of the weights that all rows are multiplied with
     std::mutex running_;
 
     // What a step works on; kept from step to step.
@@ -206,7 +207,7 @@ class Executor {
     std::vector<QueryTile> query_tiles_;
     int heads_together_ = 1;  // of one query
     std::vector<Stretch> stretches_;
-    std::vector<int> stretch_ends_;  // of each share
+    Ends stretch_ends_{};  // of each share
     size_t partial_floats_ = 0;
     std::vector<float> partials_;  // of each stretch and its heads
     std::deque<std::atomic<int>> arrived_;  // stretches of each tile and its heads

@@ -243,17 +243,16 @@ void ThreadPool::serve(int thread) {
     }
 }
 
-void Phase::reset(const std::vector<int>& ends, int step) {
+void Phase::reset(const Ends& ends, int step) {
     step_ = step;
-    share_count_ = 0;
+    share_count_ = ends.count();
     int first = 0;
-    for (const int end : ends) {
-        Share& share = shares_[share_count_++];
-        share.next.store(first, std::memory_order_relaxed);
-        share.finished.store(0, std::memory_order_relaxed);
-        share.end = end;
-        share.count = end - first;
-        first = end;
+    for (int i = 0; i < ends.count(); ++i) {
+        shares_[i].next.store(first, std::memory_order_relaxed);
+        shares_[i].finished.store(0, std::memory_order_relaxed);
+        shares_[i].end = ends[i];
+        shares_[i].count = ends[i] - first;
+        first = ends[i];
     }
 }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <initializer_list>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -56,8 +57,27 @@ class ThreadPool {
     const std::function<void(int)>* work_ = nullptr;
 };
 
-// The most shares that the tasks of a phase fall into.
-constexpr int most_shares = 8;
+// Where the shares end that the tasks of a phase fall into, one after the other. Made for every operation
+// of every step: it takes no memory of its own.
+class Ends {
+  public:
+    static constexpr int most = 8;
+
+    Ends(std::initializer_list<int> ends) {
+        for (const int end : ends) {
+            add(end);
+        }
+    }
+    // At most `most` times.
+    void add(int end) { ends_[count_++] = end; }
+
+    int count() const { return count_; }
+    int operator[](int share) const { return ends_[share]; }
+
+  private:
+    int count_ = 0;
+    int ends_[most] = {};
+};
 
 // A part of some work: the tasks 0 … count-1, taken in runs by whichever thread asks, and done when
 // all are finished. Threads meet at its end, not each other: one that the system holds up elsewhere
@@ -71,9 +91,9 @@ class Phase {
     Phase(int count, int step) { reset(count, step); }
 
     // Not while threads use it.
-    void reset(int count, int step) { reset(std::vector<int>{count}, step); }
-    // `ends` are those of the shares, at most `most_shares`; no run of tasks is of two.
-    void reset(const std::vector<int>& ends, int step);
+    void reset(int count, int step) { reset(Ends{count}, step); }
+    // No run of tasks is of two shares.
+    void reset(const Ends& ends, int step);
 
     // Tasks [first, last) of one share.
     struct Run {
@@ -104,7 +124,7 @@ class Phase {
 
     int step_ = 1;
     int share_count_ = 0;
-    Share shares_[most_shares];
+    Share shares_[Ends::most];
 };
 
 // Call body(first, last) for all tasks of a phase that a thread of so many gets, and wait for the others.

@@ -220,7 +220,7 @@ def _with_preset(task: Task, preset: Preset | None) -> Task:
     prompt = task.prompt
     if isinstance(prompt, Chat) and preset.system is not None:
         messages = prompt.messages
-        if messages[0]["role"] not in _SYSTEM:
+        if not messages or messages[0]["role"] not in _SYSTEM:
             prompt = Chat([{"role": "system", "content": preset.system}, *messages])
     sampling = {**preset.sampling, **task.sampling}
     if not task.sampling.get("stop"):

@@ -211,6 +211,7 @@ def _parser() -> MarkdownIt:
     md.enable(["table", "strikethrough"])
     # References would let later lines change earlier ones; inline parsing is done block by block.
     md.disable(["reference", "html_block", "html_inline", "inline", "text_join"])
+    # An instance takes its own rule for links so; mypy sees a method.
     md.validateLink = _is_link  # type: ignore[method-assign]
     md.use(formulas)
     md.block.ruler.before(
