@@ -362,7 +362,7 @@ def test_a_server_that_ends_and_comes_again(windows, smollm2, tmp_path):
     page = window.open()
     window.longest(12)
     window.ask(SEA)
-    window.longest(2000)
+    window.longest(8000)
     window.say(STORY)
     holds(page, GROWN)
     time.sleep(1.2)  # it is saved every second
