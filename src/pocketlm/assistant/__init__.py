@@ -1,1 +1,1 @@
-"""Facts from search, skills from tools: what a small model lacks, and the loop that gives it that."""
+"""Facts from search and skills from tools: what a small model lacks, and the loops that give it."""
