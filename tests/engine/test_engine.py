@@ -149,6 +149,36 @@ def test_logits_use_nothing_that_the_cache_holds(engine):
     assert rows == [20, 20, 10]
 
 
+@pytest.mark.parametrize("length", [1, 30, 33, 50])
+def test_continuations_have_the_logits_of_whole_texts(engine, length):
+    prefix = PROMPT[:length]
+    texts = [checkpoints.tokens(n, seed=n) for n in (3, 1, 12, 5, 20, 2)]
+    texts.insert(2, [])
+    expected = [engine.logits([*prefix, *text])[length - 1 :] for text in texts]
+    processed = []
+    run = engine.runtime.run
+    engine.runtime.run = lambda tokens, *rest: processed.append(len(tokens)) or run(tokens, *rest)
+    for found, rows in zip(engine.continued(prefix, texts), expected, strict=True):
+        np.testing.assert_array_equal(found, rows)
+    assert max(processed) <= 21  # steps of 16, and what cannot be split
+    sets = {engine.runtime.program.rope.set_for(length + len(text)) for text in texts}
+    rest = sum(len(text) + 1 for text in texts)
+    assert sum(processed) == len(sets) * (length - 1) + rest  # the prefix once for each set
+    processed.clear()
+    engine.continued(prefix, texts)  # now its whole blocks are in the cache
+    assert sum(processed) == len(sets) * ((length - 1) % 32) + rest
+
+
+def test_continuations_that_cannot_be_are_refused(llama):
+    assert llama.continued(PROMPT, []) == []
+    with pytest.raises(ContextError, match=r"130 tokens.*128"):
+        llama.continued(PROMPT, [[1], checkpoints.tokens(80)])
+    for prefix, text in (([], [1]), ([1], [-1]), ([1], [checkpoints.VOCABULARY])):
+        with pytest.raises(ParameterError):
+            llama.continued(prefix, [text])
+    assert llama.blocks.in_use == 0
+
+
 def test_requests_together_write_what_they_write_alone(engine):
     prompts = [checkpoints.tokens(n, seed=n) for n in (50, 3, 31, 20)]
     alone = [answer(engine, prompt, **SAMPLED) for prompt in prompts]

@@ -171,9 +171,79 @@ class Engine:
                     rows.append(run(part, [segment], range(len(part))))
                     sequence.commit()
         finally:
-            with self._alone():
-                sequence.free()
+            self._free([sequence])
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+    def continued(
+        self, prefix: Ids[int], continuations: Ids[Ids[int]]
+    ) -> list[npt.NDArray[np.float32]]:
+        """Logits for every place of texts that begin alike: what scores candidates.
+
+        For each continuation float32 [its length + 1, vocabulary]: row i says what comes after
+        `prefix` and its first i tokens. The prefix is processed once, or found in the cache, and
+        continuations share steps. Raises ParameterError and ContextError as `generate` does.
+        """
+        for tokens in (prefix, *filter(len, continuations)):
+            self._check(tokens)
+        length = len(prefix) + max(map(len, continuations), default=0)
+        if length > self.context:
+            raise ContextError(
+                f"there are {length:,} tokens; the context window has {self.context:,}"
+            )
+        sets = [self.runtime.program.rope.set_for(len(prefix) + len(c)) for c in continuations]
+        found: dict[int, npt.NDArray[np.float32]] = {}
+        for rope_set in dict.fromkeys(sets):
+            places = [place for place, its in enumerate(sets) if its == rope_set]
+            rows = self._branches(prefix, [continuations[place] for place in places], rope_set)
+            found.update(zip(places, rows, strict=True))
+        return [found[place] for place in range(len(continuations))]
+
+    def _branches(
+        self, prefix: Ids[int], continuations: Ids[Ids[int]], rope_set: int
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """See `continued`: those of one set of rotations."""
+        with self._alone():
+            stem = Sequence.begin(self.blocks, prefix[:-1], key=rope_set)
+        try:
+            while len(stem) < len(prefix) - 1:
+                self._grow([stem], [list(prefix[len(stem) : -1][:CHUNK])], rope_set, rows=False)
+            while continuations:
+                sizes = np.cumsum([len(tokens) + 1 for tokens in continuations])
+                count = max(int((sizes <= CHUNK).sum()), 1)
+                texts = [[prefix[-1], *tokens] for tokens in continuations[:count]]
+                branches: list[Sequence] = []
+                try:
+                    with self._alone():
+                        branches += [stem.fork() for _ in texts]
+                    logits = self._grow(branches, texts, rope_set, rows=True)
+                finally:
+                    self._free(branches)
+                yield from np.split(logits, sizes[: count - 1])
+                continuations = continuations[count:]
+        finally:
+            self._free([stem])
+
+    def _grow(
+        self, sequences: Ids[Sequence], texts: Ids[list[int]], rope_set: int, *, rows: bool
+    ) -> npt.NDArray[np.float32]:
+        """Process a text at the end of each sequence; with `rows`, the logits after each token."""
+        tokens = [token for text in texts for token in text]
+        segments: list[Segment] = []
+        with self._alone():
+            for sequence, text in zip(sequences, texts, strict=True):
+                start = len(sequence)
+                sequence.extend(text)
+                table = np.array(sequence.table, dtype=np.int32)
+                segments.append((len(text), start, rope_set, table))
+            logits = self.runtime.run(tokens, segments, range(len(tokens)) if rows else [])
+            for sequence in sequences:
+                sequence.commit()
+        return logits
+
+    def _free(self, sequences: Ids[Sequence]) -> None:
+        with self._alone():
+            for sequence in sequences:
+                sequence.free()
 
     def step(self) -> None:
         """Take every request one step further."""
