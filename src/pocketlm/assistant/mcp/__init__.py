@@ -1,0 +1,1 @@
+"""The Model Context Protocol: other programs' tools here, and our search and chat in theirs."""
