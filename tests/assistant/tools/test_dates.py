@@ -27,8 +27,10 @@ def now() -> datetime:
         ("weekday of 2026-03-01", "2026-03-01 (Sunday)"),
         ("the day of the week on 25 December 2026?", "2026-12-25 (Friday)"),
         ("March 1st, 2026", "2026-03-01 (Sunday)"),
-        ("2026-01-31 + 1 month", "2026-02-28 (Saturday),
-        the last day of the month: it has no day 31"),
+        (
+            "2026-01-31 + 1 month",
+            "2026-02-28 (Saturday), the last day of the month: it has no day 31",
+        ),
         ("2024-02-29 + 4 years", "2028-02-29 (Tuesday)"),
         ("2026-03-01 - 1 month + 2 days", "2026-02-03 (Tuesday)"),
         ("days until 2026-12-24", "27 days"),
