@@ -1,0 +1,26 @@
+"""What a file holds once it is read: blocks of text under headings. Knows no kind of file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph, a list's item, a stretch of code.
+
+    `headings` are those above it, the outermost first. Lines of `text` are kept as they are where `lines` says so (code, verse); otherwise they flow.
+    """
+
+    text: str
+    headings: tuple[str, ...] = ()
+    lines: bool = False
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file's text. `notes` tell people what was not read, or read by a guess."""
+
+    blocks: list[Block]
+    title: str = ""
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,149 @@
+"""A document into passages: short stretches that end where sentences, lines and sections end.
+
+Knows lengths and borders. Does not know what reads the passages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pocketlm.assistant.documents.document import Block, Document
+
+#: Characters of a passage: it ends at the first border after `_ENOUGH` (some 130 words of English),
+#: before `_MOST`. A section of less than `_FEW` is joined with the next, a rest of less with what
+#: is before it.
+_ENOUGH, _MOST, _FEW = 750, 1250, 300
+#: The last sentence begins the next passage too, where it is not longer than this.
+_OVERLAP = 150
+_LONGEST_TITLE = 200
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\Wa-z_])|(?<=[。！？])")
+_BETWEEN = " › "
+
+
+class Piece(NamedTuple):
+    """A passage of a document: its title with the headings, and its text."""
+
+    title: str
+    text: str
+
+
+class _Unit(NamedTuple):
+    """What is not parted: a sentence or a line, and what stands before it in its passage."""
+
+    before: str
+    text: str
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text that flows."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
+
+
+def passages(document: Document, name: str) -> Iterator[Piece]:
+    """The passages of a document, in their order; `name` is its title where it has none."""
+    title = " ".join(document.title.split()) or name
+    for headings, units in _sections(document.blocks):
+        for text in _packed(units):
+            yield Piece(_title(title, headings), text)
+
+
+def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], list[_Unit]]]:
+    """Blocks under the same headings together; small sections with those that follow them.
+
+    Joined sections are under the headings that they share; their others become lines of the text.
+    """
+    headings: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    units: list[_Unit] = []
+    size = 0
+    for block in blocks:
+        if units and block.headings != last:
+            if size >= _FEW:
+                yield headings, units
+                units, size = [], 0
+            else:
+                shared = _shared(headings, block.headings)
+                units[:0] = _lines(headings[len(shared) :])
+                new = block.headings[len(_shared(last, block.headings)) :]
+                # A definition in source code begins with its heading.
+                units += _lines([each for each in new if not block.text.startswith(each)])
+                headings = shared
+        if not units:
+            headings = block.headings
+        last = block.headings
+        found = list(_units(block))
+        size += _length(found)
+        units += found
+    if units:
+        yield headings, units
+
+
+def _lines(headings: Sequence[str]) -> list[_Unit]:
+    return [_Unit("\n", heading) for heading in headings]
+
+
+def _units(block: Block) -> Iterator[_Unit]:
+    if block.lines:
+        parts = [line.rstrip() for line in block.text.split("\n")]
+    else:
+        parts = sentences(" ".join(block.text.split()))
+    before = "\n"
+    for part in parts:
+        for short in _cut(part):
+            yield _Unit(before, short)
+            before = " " if not block.lines else "\n"
+
+
+def _cut(text: str) -> Iterator[str]:
+    """A text in parts of at most `_ENOUGH` characters, at spaces where there are any."""
+    while len(text) > _MOST:
+        end = text.rfind(" ", _ENOUGH // 2, _ENOUGH)
+        end = end if end > 0 else _ENOUGH
+        yield text[:end]
+        text = text[end:].lstrip(" ")
+    if text:
+        yield text
+
+
+def _packed(units: Sequence[_Unit]) -> Iterator[str]:
+    """Units in passages; what would be too little at the end joins the passage before it."""
+    groups: list[list[_Unit]] = [[]]
+    size = 0
+    for unit in units:
+        if groups[-1] and (size >= _ENOUGH or size + len(unit.text) > _MOST):
+            groups.append([])
+            size = 0
+        groups[-1].append(unit)
+        size += _length([unit])
+    if len(groups) > 1 and size < _FEW:
+        groups[-2:] = [groups[-2] + groups[-1]]
+    before: list[_Unit] = []
+    for group in groups:
+        overlap = [unit for unit in before[-1:] if len(unit.text) <= _OVERLAP]
+        text = "".join(unit.before + unit.text for unit in overlap + group).strip("\n")
+        if text.strip():
+            yield text
+        before = group
+
+
+def _length(units: Sequence[_Unit]) -> int:
+    return sum(len(unit.before) + len(unit.text) for unit in units)
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return one[:count]
+
+
+def _title(title: str, headings: Sequence[str]) -> str:
+    parts = [title, *(" ".join(heading.split()) for heading in headings)]
+    # A page's title is most often its first heading again.
+    parts = [part for at, part in enumerate(parts) if part and part not in parts[:at]]
+    full = _BETWEEN.join(parts)
+    return full if len(full) <= _LONGEST_TITLE else full[: _LONGEST_TITLE - 1] + "…"
