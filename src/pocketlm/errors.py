@@ -56,3 +56,15 @@ class HistoryError(Error):
 
 class OutputError(Error):
     """A file could not be written; or it is there already and was not to be replaced."""
+
+
+class WebError(Error):
+    """A page or a search engine could not be reached, or answered what cannot be used."""
+
+
+class AddressError(WebError):
+    """A URL leads where nothing is fetched from: into a private network, or by another scheme."""
+
+
+class SandboxError(Error):
+    """A program was to run, and there is no place where it could do no harm."""
