@@ -54,6 +54,10 @@ class HistoryError(Error):
     """A conversation could not be found, read or kept."""
 
 
+class SearchError(Error):
+    """The index of documents or an encyclopedia is missing, damaged or in use."""
+
+
 class OutputError(Error):
     """A file could not be written; or it is there already and was not to be replaced."""
 
