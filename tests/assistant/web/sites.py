@@ -52,7 +52,9 @@ class Site:
     """A server on loopback. `requests` are the targets that were asked for, with their headers."""
 
     def __init__(
-        self, answer: Answer | None = None, wrap: Callable[..., socket.socket] | None = None
+        self,
+        answer: Answer | None = None,
+        wrap: Callable[[socket.socket], socket.socket] | None = None,
     ):
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.connections = 0
@@ -84,7 +86,7 @@ class Site:
         try:
             connection.settimeout(5)
             if self._wrap is not None:
-                connection = self._wrap(connection, server_side=True)
+                connection = self._wrap(connection)
             with connection:
                 head = b""
                 while b"\r\n\r\n" not in head:
@@ -115,7 +117,10 @@ class Internet:
     connected: list[tuple[str, int]] = field(default_factory=list)
 
     def add(
-        self, name: str, answer: Answer | dict[str, bytes], **options: Callable[..., socket.socket]
+        self,
+        name: str,
+        answer: Answer | dict[str, bytes],
+        **options: Callable[[socket.socket], socket.socket],
     ) -> Site:
         """A site of that name, at a public address of its own; a dict is of its pages."""
         if isinstance(answer, dict):

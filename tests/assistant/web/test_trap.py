@@ -18,7 +18,7 @@ from pocketlm.errors import AddressError, Error, WebError
 #: Hosts that are this machine or a private network, as the system or some reader of URLs has it.
 HOSTS = [
     *("127.0.0.1", "127.0.0.2", "127.1", "127.0.1", "127.255.255.254", "2130706433"),
-    *("017700000001", "0x7f000001", "0x7f.1", "0x7f.0.0.0x1", "0177.0.0.1", "0177.0.0.0x1", "127.0.0.01"),
+    *("017700000001", "0x7f000001", "0x7f.1", "0x7f.0.0.0x1", "0177.0.0.1", "127.0.0.01"),
     *("127.0.0.1.", "127.0.0.1..", "00000127.0.0.1", "4294967297", "127.0.0.1%00", "127%2e0.0.1"),
     *("%31%32%37.0.0.1", "127。0。0。1", "１２７.０.０.１", "①②⑦.⓪.⓪.①", "127．0．0．1", "0x7F.1"),
     *("localhost", "LOCALHOST", "localhost.", "localhost.localdomain", "trap.localhost"),

@@ -79,7 +79,8 @@ def exchange(
     if response.status != HTTPStatus.OK:
         return response
     if kinds is not None and response.kind not in kinds:
-        raise WebError(f"{url} is not read: it is {response.kind or 'of no stated type'}")
+        kind = repr(response.kind[:80]) if response.kind else "of no stated type"
+        raise WebError(f"{url} is not read: it is {kind}")
     pieces = (bytes(event.data) for event in events if isinstance(event, h11.Data))
     body = _unpacked(pieces, _header(head, b"content-encoding") or "identity", url)
     return Response(url, response.status, response.kind, response.charset, None, body)
@@ -113,11 +114,11 @@ def _events(
 def _described(head: h11.Response, url: Url) -> Response:
     """The response without its body."""
     message = Message()
-    message["Content-Type"] = _header(head, b"content-type") or ""
+    message["Content-Type"] = stated = _header(head, b"content-type") or ""
     length = _header(head, b"content-length")
     if head.status_code == HTTPStatus.OK and length and int(length) > MAX_BODY:
         raise WebError(f"{url} is longer than {MAX_BODY >> 20} MiB")
-    kind = message.get_content_type() if message["Content-Type"] else ""
+    kind = stated.partition(";")[0].strip().lower()
     charset = message.get_content_charset()
     return Response(url, head.status_code, kind, charset, _header(head, b"location"), b"")
 

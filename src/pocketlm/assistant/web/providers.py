@@ -76,8 +76,8 @@ class Searxng:
             raise self._error(f"it answers {response}")
         if response.kind != "application/json":
             raise self._error(
-                f"it answers {response.kind or 'no stated type'} and no JSON;"
-                " is the URL that of SearXNG, and does it write JSON (search: formats)?"
+                f"it answers {response.kind[:80]!r} and no JSON; is the URL that of SearXNG, and"
+                " does it write JSON (search: formats: [html, json])?"
             )
         try:
             found = json.loads(response.body)["results"]
