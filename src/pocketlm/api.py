@@ -217,7 +217,7 @@ class Model:
         if chat and self.template.stop_strings:
             stop = (*parameters.stop, *self.template.stop_strings)
             parameters = replace(parameters, stop=stop)
-        stop_ids = self._chat_stop_ids if chat else self._stop_ids
+        stop_ids = self._chat_stop_ids if chat else self.stop_ids
         matcher = None
         if constraint is not None:
             matcher = self._compiler.matcher(constraint, stop_ids)
@@ -282,7 +282,8 @@ class Model:
         )
 
     @functools.cached_property
-    def _stop_ids(self) -> frozenset[int]:
+    def stop_ids(self) -> frozenset[int]:
+        """Token ids that end a text, as the vocabulary and the generation configuration say."""
         return self._ends(None)
 
     @functools.cached_property
