@@ -58,6 +58,10 @@ class SearchError(Error):
     """The index of documents or an encyclopedia is missing, damaged or in use."""
 
 
+class NotIndexedError(SearchError):
+    """No document, or no encyclopedia, was added yet: there is nothing to search."""
+
+
 class OutputError(Error):
     """A file could not be written; or it is there already and was not to be replaced."""
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Block:
-    """A paragraph, a list's item, a stretch of code.
+    """A paragraph, a list's item, a stretch of code, under `headings`, the outermost first.
 
-    `headings` are those above it, the outermost first. Lines of `text` are kept as they are where `lines` says so (code, verse); otherwise they flow.
+    Its lines are kept as they are where `lines` says so (code, verse); otherwise they flow.
     """
 
     text: str

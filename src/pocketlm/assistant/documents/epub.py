@@ -14,7 +14,6 @@ from urllib.parse import unquote
 from lxml import etree
 
 from pocketlm.assistant.child import ChildError
-from pocketlm.assistant.documents.characters import shown
 from pocketlm.assistant.documents.document import Block, Document
 from pocketlm.assistant.documents.html import read_html
 
@@ -72,7 +71,7 @@ class _Book:
             notes.append(f"{missing:,} chapters are missing")
         if not blocks:
             raise ChildError("has no text")
-        return Document(blocks, shown(title), notes)
+        return Document(blocks, title, notes)
 
     def _entry(self, name: str) -> bytes:
         """What an entry holds. Raises KeyError where there is none."""

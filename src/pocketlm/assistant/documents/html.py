@@ -11,21 +11,23 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from pocketlm.assistant.documents.characters import decoded, shown
+from pocketlm.assistant.documents.characters import decoded
 from pocketlm.assistant.documents.document import Block, Document
 
-_SKIPPED = frozenset(
-    ("audio", "button", "canvas", "datalist", "dialog", "embed", "form", "frame", "head")
-    + ("iframe", "input", "math", "menu", "nav", "noscript", "object", "script", "select")
-    + ("style", "svg", "template", "textarea", "video")
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SKIPPED = _names(
+    "audio button canvas datalist dialog embed form frame head iframe input math menu nav noscript"
+    " object script select style svg template textarea video"
 )
-_BLOCKS = frozenset(
-    ("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details")
-    + ("div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "header", "hr", "html")
-    + ("li", "main", "ol", "p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead")
-    + ("tr", "ul")
+_BLOCKS = _names(
+    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption"
+    " figure footer header hr html li main ol p pre section summary table tbody tfoot thead tr ul"
 )
-_HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
+_HEADINGS = _names("h1 h2 h3 h4 h5 h6")
 _CELLS = frozenset(("td", "th"))
 _HIDING = re.compile(
     r"(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0*\.?0+\s*(?:;|!|$)"
@@ -50,8 +52,7 @@ def parsed(text: str, drop: Callable[[etree._Element], bool] = lambda _: False) 
     parser = etree.HTMLParser(
         encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=True
     )
-    # Not bytes of a str with an XML declaration: it would name another encoding.
-    root = etree.fromstring(shown(text).encode(), parser)
+    root = etree.fromstring(text.encode(), parser)
     if root is None:
         return Document([])
     title = root.findtext(".//title") or ""

@@ -7,7 +7,6 @@ import re
 import time
 
 from pocketlm.assistant.child import ChildError
-from pocketlm.assistant.documents.characters import shown
 from pocketlm.assistant.documents.document import Block, Document
 
 MOST_PAGES = 10_000
@@ -41,7 +40,7 @@ def read_pdf(data: bytes, seconds: float) -> Document:
             notes.append(f"only the first {number:,} of {count:,} pages were read")
             break
         try:
-            text = shown(reader.pages[number].extract_text())
+            text = reader.pages[number].extract_text()
         except Exception:  # a broken page; whatever the library raises, the others may be sound
             broken += 1
             continue
@@ -53,4 +52,4 @@ def read_pdf(data: bytes, seconds: float) -> Document:
         notes.append(f"{broken:,} of {count:,} pages could not be read")
     if not blocks:
         raise ChildError("has no text; it may be pictures of pages")
-    return Document(blocks, shown(title), notes)
+    return Document(blocks, title, notes)

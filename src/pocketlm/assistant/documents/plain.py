@@ -7,7 +7,7 @@ import re
 from pocketlm.assistant.documents.characters import decoded, shown
 from pocketlm.assistant.documents.document import Block, Document
 
-_EMPTY_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
+_EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 #: A line at the left margin that begins a definition, in the languages that people index most.
 _DEFINITION = re.compile(
     r"(?:(?:export|default|public|private|protected|internal|static|final|abstract|async|pub"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pocketlm.assistant.documents.characters import shown
 from pocketlm.assistant.documents.document import Block, Document
 
 #: Characters of a passage: it ends at the first border after `_ENOUGH` (some 130 words of English),
@@ -42,11 +43,14 @@ def sentences(text: str) -> list[str]:
 
 
 def passages(document: Document, name: str) -> Iterator[Piece]:
-    """The passages of a document, in their order; `name` is its title where it has none."""
+    """The passages of a document, in their order, without characters that show nothing.
+
+    `name` is its title where it has none.
+    """
     title = " ".join(document.title.split()) or name
     for headings, units in _sections(document.blocks):
         for text in _packed(units):
-            yield Piece(_title(title, headings), text)
+            yield Piece(shown(_title(title, headings)), shown(text))
 
 
 def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], list[_Unit]]]:
@@ -65,10 +69,9 @@ def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], list[_
                 units, size = [], 0
             else:
                 shared = _shared(headings, block.headings)
-                units[:0] = _lines(headings[len(shared) :])
+                units[:0] = _lines(headings[len(shared) :], units[0].text)
                 new = block.headings[len(_shared(last, block.headings)) :]
-                # A definition in source code begins with its heading.
-                units += _lines([each for each in new if not block.text.startswith(each)])
+                units += _lines(new, block.text)
                 headings = shared
         if not units:
             headings = block.headings
@@ -80,8 +83,9 @@ def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], list[_
         yield headings, units
 
 
-def _lines(headings: Sequence[str]) -> list[_Unit]:
-    return [_Unit("\n", heading) for heading in headings]
+def _lines(headings: Sequence[str], below: str) -> list[_Unit]:
+    """Headings as lines; not those that the text below begins with, as a definition does."""
+    return [_Unit("\n", heading) for heading in headings if not below.startswith(heading)]
 
 
 def _units(block: Block) -> Iterator[_Unit]:
