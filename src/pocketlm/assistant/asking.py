@@ -11,15 +11,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from textwrap import wrap
+from typing import Any
 
 from pocketlm.api import Model
+from pocketlm.assistant.index.ranking import Ranker
 from pocketlm.assistant.passage import Passage, Source
 from pocketlm.assistant.reading.confidence import LEAST, Evidence, probability
 from pocketlm.assistant.reading.extraction import Extractor, Phrase
 from pocketlm.assistant.reading.free import answer_freely
 from pocketlm.assistant.reading.support import best_support
 from pocketlm.assistant.reading.words import Text
-from pocketlm.errors import ContextError, Error
+from pocketlm.errors import ContextError, Error, NotIndexedError
 
 NOT_FOUND = "I could not find this."
 #: How many passages are read by extraction, one by one, and freely, all at once.
@@ -54,14 +56,37 @@ class Answer:
     passages: Sequence[Passage] = ()
     problems: Sequence[str] = ()
 
+    def as_json(self) -> dict[str, Any]:
+        """As programs get it."""
+        citations = [
+            {
+                "number": citation.number,
+                "source": citation.passage.source,
+                "title": citation.passage.title,
+                "passage": citation.passage.text,
+                "quote": citation.quote,
+                "supported": citation.supported,
+            }
+            for citation in self.citations
+        ]
+        return {
+            "answer": self.text,
+            "found": self.found,
+            "citations": citations,
+            "problems": [*self.problems],
+        }
+
 
 class Asker:
     """Answers questions from sources. `freely` lets the model write in its own words."""
 
-    def __init__(self, model: Model, sources: Sequence[Source], *, freely: bool = False) -> None:
-        """Nothing is asked yet."""
+    def __init__(
+        self, model: Model, sources: Sequence[Source], ranker: Ranker, *, freely: bool = False
+    ) -> None:
+        """Nothing is asked yet. `ranker` orders the passages of several sources."""
         self._model = model
         self._sources = sources
+        self._ranker = ranker
         self._freely = freely
         self._extractor = Extractor(model)
 
@@ -83,35 +108,38 @@ class Asker:
     def _search(
         self, question: str, tell: Callable[[str], None]
     ) -> tuple[list[Passage], list[str]]:
-        """The best passages of all sources, turn by turn."""
-        found: list[Sequence[Passage]] = []
-        problems = []
+        """The best passages of all sources together, and what went wrong with some."""
+        found: list[Passage] = []
+        problems: dict[str, Error] = {}
         for source in self._sources:
             tell(f"searching {source.name}")
             try:
-                found.append(source.search(question, READ))
+                found += source.search(question, READ)
             except Error as error:
-                problems.append(f"{source.name}: {error}")
-        if problems and not found:
-            raise Error("; ".join(problems))
-        passages = [
-            replace(passage, text=part)
-            for turn in range(READ)
-            for each in found
-            for passage in each[turn : turn + 1]
-            for part in parts(passage.text)
+                problems[source.name] = error
+        if len(problems) == len(self._sources):
+            raise next(iter(problems.values()))
+        if len(self._sources) - len(problems) > 1:  # scores of different sources do not compare
+            found = self._ranker.best(question, found, READ)
+        passages = [replace(each, text=part) for each in found for part in parts(each.text)]
+        told = [
+            f"{name}: {error}"
+            for name, error in problems.items()
+            if not isinstance(error, NotIndexedError)  # nothing was added there: that is no fault
         ]
-        return passages, problems
+        return passages, told
 
     def _extract(self, question: str, passages: Sequence[Passage]) -> Answer:
         """The phrase that most likely answers, if it is likely enough."""
         best: tuple[float, Passage, Phrase] | None = None
+        remembered = self._extractor.remembered(question).strip(" .").lower()
         for rank, passage in enumerate(passages):
             phrase = self._extractor.read(question, passage.text)
             if phrase is None:
                 continue
             lift = self._extractor.lift(question, phrase.text, passage.text)
-            likely = probability(Evidence(phrase.score, lift, rank))
+            agrees = remembered == phrase.text.strip(" .").lower()
+            likely = probability(Evidence(phrase.score, lift, rank, agrees))
             if best is None or likely > best[0]:
                 best = likely, passage, phrase
         if best is None or best[0] < LEAST:

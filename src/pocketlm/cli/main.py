@@ -11,10 +11,13 @@ from typing import Annotated
 import typer
 
 from pocketlm.cli import (
+    ask,
     bench,
     chat,
     export,
+    index,
     list,
+    mcp,
     needle,
     preset,
     ps,
@@ -40,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(chat.chat)
 app.command()(run.run)
+app.command()(ask.ask)
 app.command()(serve.serve)
 app.command()(ps.ps)
 app.command()(ps.stop)
@@ -53,6 +57,8 @@ app.command()(export.export)
 app.command()(quality.quality)
 app.command()(needle.needle)
 app.command()(quantize.quantize)
+app.add_typer(index.app, name="index")
+app.add_typer(mcp.app, name="mcp")
 
 
 def _version(wanted: bool) -> None:

@@ -44,7 +44,8 @@ def best_support(sentence: str, passages: Sequence[str]) -> int | None:
 def _names_and_words(sentence: str) -> tuple[set[str], set[str]]:
     """The stems of its names and of its other words that say something."""
     text = Text(sentence)
-    names, words = set(), set()
+    names: set[str] = set()
+    words: set[str] = set()
     for place, word in enumerate(text.words):
         spelled = sentence[word.start : word.end]
         if not word.stem or spelled[0].isdigit() or spelled.lower() in STOP_WORDS:
