@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -51,9 +52,17 @@ class Child:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, request: object, data: bytes = b"") -> Any:  # noqa: ANN401  (JSON)
-        """What it answers. Raises ChildError, in words that follow a file's name."""
+    def ask(self, request: object, data: bytes = b"", *, deadline: float | None = None) -> Any:  # noqa: ANN401  (JSON)
+        """What it answers. Raises ChildError, in words that follow a file's name.
+
+        With a `deadline` (of `time.monotonic`) it is ended then, if it has not answered.
+        """
         with self._lock:
+            patience = self._seconds * _PATIENCE
+            if deadline is not None:
+                patience = min(patience, deadline - time.monotonic())
+                if patience <= 0:
+                    raise ChildError("waited too long to be read")
             process = self._started()
             late = threading.Event()
 
@@ -61,7 +70,7 @@ class Child:
                 late.set()
                 process.kill()
 
-            timer = threading.Timer(self._seconds * _PATIENCE, end)
+            timer = threading.Timer(patience, end)
             timer.daemon = True
             timer.start()
             try:
@@ -70,8 +79,10 @@ class Child:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=1)  # of what it died
                 code = self._end()
-                if late.is_set() or code in (-signal.SIGPROF, -signal.SIGXCPU):
+                if code in (-signal.SIGPROF, -signal.SIGXCPU):
                     raise ChildError(f"takes more than {self._seconds:g} s to read") from None
+                if late.is_set():
+                    raise ChildError("takes too long to read") from None
                 raise ChildError(f"crashed what reads it (status {code})") from None
             except BaseException:  # Ctrl-C: an answer would be left in the pipe
                 self._end()

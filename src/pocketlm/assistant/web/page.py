@@ -12,7 +12,6 @@ from typing import Any
 from pocketlm.assistant.child import Child, ChildError
 from pocketlm.assistant.passage import Passage
 from pocketlm.assistant.web.exchange import Response
-from pocketlm.assistant.web.patience import by
 from pocketlm.errors import WebError
 
 #: The media types that are pages.
@@ -26,10 +25,10 @@ MEMORY_BYTES = 1 << 30
 class PageReader:
     """Takes apart what came from the web. Safe to use from several threads, one after another."""
 
-    def __init__(self) -> None:
-        """Start nothing yet; the first question starts the process."""
+    def __init__(self, seconds: float = CPU_SECONDS) -> None:
+        """`seconds` of the processor's are the most for one page. The first question starts it."""
         self._child = Child(
-            "pocketlm.assistant.web.page_worker", seconds=CPU_SECONDS, memory=MEMORY_BYTES
+            "pocketlm.assistant.web.page_worker", seconds=seconds, memory=MEMORY_BYTES
         )
 
     def read(self, response: Response, deadline: float) -> list[Passage]:
@@ -64,9 +63,7 @@ class PageReader:
                 " install them with `pip install 'pocketlm[search]'`"
             )
         try:
-            found: dict[str, Any] = by(deadline, lambda: self._child.ask(request, data))
+            found: dict[str, Any] = self._child.ask(request, data, deadline=deadline)
         except ChildError as error:
             raise WebError(f"{what} {error}") from None
-        except TimeoutError:
-            raise WebError(f"{what} took too long to read") from None
         return found

@@ -16,7 +16,7 @@ from encodings.aliases import aliases
 from typing import TYPE_CHECKING, Any
 
 from pocketlm.assistant.child import ChildError, serve
-from pocketlm.assistant.documents.characters import decoded, shown
+from pocketlm.assistant.documents.characters import decoded
 from pocketlm.assistant.documents.document import Block, Document
 from pocketlm.assistant.documents.html import parsed
 from pocketlm.assistant.documents.plain import read_text
@@ -27,15 +27,18 @@ if TYPE_CHECKING:
 
 #: Most elements of a page, and most of them inside each other.
 MAX_ELEMENTS, MAX_DEPTH = 100_000, 200
+#: Characters of a page's main text, of which less is no article but a few words between others.
+_LEAST = 250
 
 _UNSEEN = frozenset(
-    {"script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "math"}
+    {"title", "script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "math"}
     | {"canvas", "audio", "video", "dialog", "select", "datalist"}
 )
+#: Of a style without spaces: what makes its element's text invisible, wherever it is.
 _HIDING = re.compile(
-    r"(display:none|visibility:(hidden|collapse)|content-visibility:hidden"
-    r"|font-size:0*(\.0*)?(px|p[tc]|r?em|ex|ch|r?lh|%|v[hwib]|vmin|vmax|[cm]m|in|q)?(!important)?"
-    r"|opacity:0*(\.0*)?%?(!important)?)(!important)?(;|$)"
+    r"(?:^|;)(?:display:none|(?:content-)?visibility:(?:hidden|collapse)|color:transparent"
+    r"|(?:opacity|font-size):0*(?:\.0*)?(?:[a-z]+|%)?|(?:left|top|text-indent):-\d{4,}[^;]*)"
+    r"(?:!important)?(?:;|$)"
 )
 _COMMENTS = re.compile(r"/\*.*?\*/", re.S)
 #: What pages name and browsers read as a larger encoding, by Python's names.
@@ -55,31 +58,34 @@ def answer(request: dict[str, Any], data: bytes) -> dict[str, Any]:
 
 def _document(data: bytes, charset: str | None, kind: str) -> Document:
     declared = _META_CHARSET.search(data[:4096])
-    label = charset or (declared[1].decode() if declared else "utf-8")
-    try:
+    label = charset or (declared[1].decode() if declared else "")
+    with contextlib.suppress(LookupError, ValueError):
         label = codecs.lookup(label).name
-    except (LookupError, ValueError):
-        label = "utf-8"
     text, _ = decoded(data, _READ_AS.get(label, label))
-    return read_text(text.encode()) if kind == "text/plain" else _article(shown(text))
+    return read_text(text.encode()) if kind == "text/plain" else _article(text.replace("\0", ""))
 
 
 def _article(text: str) -> Document:
-    """The main text of a page; or all that it shows, where there is no main text."""
+    """The main text of a page; or all that it shows, where that is little."""
+    import lxml.etree
     import lxml.html
     import trafilatura
     from trafilatura.settings import Document as Article
 
     # As bytes: a text that says which encoding it has is refused as text.
     parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
-    tree = lxml.html.document_fromstring(text.encode() or b"<p>", parser=parser)
+    try:
+        tree = lxml.html.document_fromstring(text.encode() or b"<p>", parser=parser)
+    except lxml.etree.ParserError:  # there is no element in it
+        return Document([])
     _bound(tree)
-    _drop_hidden(tree)
     title = " ".join((tree.findtext(".//title") or "").split())
+    _drop_hidden(tree)
     article = trafilatura.bare_extraction(
         copy.deepcopy(tree), include_comments=False, include_tables=True
     )
-    if isinstance(article, Article) and (blocks := list(_blocks(article.body))):
+    blocks = list(_blocks(article.body)) if isinstance(article, Article) else []
+    if sum(len(block.text) for block in blocks) >= _LEAST:
         return Document(blocks, title)
     return Document(parsed(lxml.html.tostring(tree, encoding="unicode")).blocks, title)
 
