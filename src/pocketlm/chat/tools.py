@@ -151,6 +151,15 @@ def is_native(template: str) -> bool:
     return "<tool_call>" in template and "tools" in template
 
 
+def prepared(
+    messages: Sequence[Message], tools: Toolbox | None, template: str
+) -> tuple[list[Message], list[dict[str, Any]] | None]:
+    """Messages with calls and results, and the functions, in the form that a template knows."""
+    native = is_native(template)
+    told = list(messages) if native else plain(messages)
+    return (told, None) if tools is None else tools.told(told, native=native)
+
+
 def plain(messages: Sequence[Message]) -> list[Message]:
     """Messages for a template that knows no functions: calls and results become text."""
     found: list[Message] = []

@@ -18,7 +18,7 @@ from starlette.datastructures import State
 from pocketlm.api import Model
 from pocketlm.chat.presets import Preset
 from pocketlm.chat.prompt import Message
-from pocketlm.chat.tools import Call, CallReader, Tool, Toolbox, is_native, plain
+from pocketlm.chat.tools import Call, CallReader, Tool, Toolbox, prepared
 from pocketlm.engine.answer import Generation, Stream
 from pocketlm.engine.constraint import Constraint
 from pocketlm.engine.request import Progress
@@ -271,11 +271,5 @@ def _prompt_ids(model: Model, task: Task) -> list[int]:
     """The token ids of a task's prompt."""
     if isinstance(task.prompt, Raw):
         return model.text_tokens(task.prompt.text)
-    messages = task.prompt.messages
-    native = is_native(model.template.source)
-    if not native:
-        messages = plain(messages)
-    if task.tools is None:
-        return model.prompt_tokens(messages)
-    told, described = task.tools.told(messages, native=native)
+    told, described = prepared(task.prompt.messages, task.tools, model.template.source)
     return model.prompt_tokens(told, described)

@@ -163,8 +163,8 @@ def read_file(grants: Grants, path: str, start: int = 0) -> str:
         raise ParameterError(f"{path[:200]!r} has {len(text):,} characters, none from {start:,} on")
     shown = text[start : start + MOST_CHARACTERS]
     rest = len(text) - start - len(shown)
-    more = f"\n[{rest:,} more characters: read on from start {start + len(shown)}]" if rest else ""
-    return (shown or "[the file is empty]") + more
+    note = f"\n[{rest:,} more characters: read on from start {start + len(shown)}]" if rest else ""
+    return (shown or "[the file is empty]") + note
 
 
 def list_folder(grants: Grants, path: str) -> str:

@@ -1,0 +1,120 @@
+"""Which tool a question plainly wants, found without a model: arithmetic, units, dates, the time.
+
+Small models choose tools badly, and a question that a tool's own parser understands from its first
+word to its last needs no choice. Anything else is left to the model. Knows forms of questions in
+English; what is a sum or a date, the tools decide.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+
+from pocketlm.assistant.tools import dates
+from pocketlm.assistant.tools.expression import compute
+from pocketlm.chat.tools import Call
+from pocketlm.errors import ParameterError
+
+#: Longest question that is looked at.
+MOST_CHARACTERS = 300
+
+_POLITE = re.compile(
+    r"^(?:(?:please|hi|hello|hey|ok|okay|so|now|quickly|can you|could you|would you|tell me|find out"
+    r"|i need to know|do you know|help me|let me know|find|show me|give me)[,:]? +)+",
+    re.IGNORECASE,
+)
+_ASKING = re.compile(
+    r"^(?:what(?:'s| is| are| does| do| was| will be)?|how much(?: is| are)?|calculate|compute"
+    r"|evaluate|work out|solve|convert|simplify|the (?:value|result|sum) of)\b[: ]*",
+    re.IGNORECASE,
+)
+_ENDING = re.compile(
+    r"(?: ?(?:equal(?: to)?|=|make|come to|please|exactly|thanks|thank you|for me))*[ ?.!=]*$",
+    re.IGNORECASE,
+)
+_OPERATION = re.compile(r"[-+*/×÷^%!²³√]|\b[a-z]+\b", re.IGNORECASE)
+_HOW_MANY = re.compile(
+    r"how (?:many|much) (?P<unit>[\w° ]+?) (?:are|is|make|do i get)?(?: there)? ?"
+    r"(?:in|from|equal|make up|are|is) (?P<from>.+)",
+    re.IGNORECASE,
+)
+_WEIGHS = re.compile(r"(?:express|write|give) (?P<from>.+?) (?P<into>(?:in|as) .+)", re.IGNORECASE)
+_COUNTED = r"how many (\w+) (?:are there |are |is it |left |have passed |passed |have gone by )?"
+_DAY = "(?:day of the week|weekday|day)"
+#: Questions of dates, and the expressions of `dates.py` that answer them.
+_DATE_FORMS = [
+    (re.compile(pattern, re.IGNORECASE), form)
+    for pattern, form in (
+        (rf"{_COUNTED}((?:between|until|till|since|from) .+)", r"\1 \2"),
+        (r"how long (?:is it )?(?:until|till) (.+)", r"days until \1"),
+        (
+            rf"(?:on )?(?:what|which) {_DAY} (?:is|was|will|does|did|do|falls on)"
+            r" (.+?)(?: fall on| fall| be on| be| on)?",
+            r"weekday of \1",
+        ),
+        (
+            r"(?:what(?:'s| is)? |which )?(?:the )?(?:date|day) (?:is |will it be |was it )?"
+            r"((?:.+ (?:after|before|from) |in ).+|.+ ago)",
+            r"\1",
+        ),
+        (r"what (?:date|day) (?:is|was|will be) (.+ [-+] .+)", r"\1"),
+        (
+            r"what(?:'s| is) (?:the )?(?:current )?(?:date|time)(?: and time)?(?: now| today)?",
+            "now",
+        ),
+        (r"what (?:time|day|date) is it(?: now| today)?", "now"),
+        (r"what(?:'s| is) today(?:'s date)?", "today"),
+    )
+]
+
+
+def propose(question: str, tools: Collection[str]) -> Call | None:
+    """The call that answers a question by itself, of one of these tools; None leaves it open."""
+    said = " ".join(question.split())
+    if not said or len(said) > MOST_CHARACTERS:
+        return None
+    said = _POLITE.sub("", said)
+    said = _ENDING.sub("", said, count=1)
+    if "date_time" in tools and (expression := _date(said)) is not None:
+        return Call("date_time", json.dumps({"expression": expression}, ensure_ascii=False))
+    if "calculate" in tools and (expression := _sum(said)) is not None:
+        return Call("calculate", json.dumps({"expression": expression}, ensure_ascii=False))
+    return None
+
+
+def _date(said: str) -> str | None:
+    for pattern, form in _DATE_FORMS:
+        if (match := pattern.fullmatch(said)) and _is_date(expression := match.expand(form)):
+            return expression
+    bare = _ASKING.sub("", said)
+    plain = re.search(r"\d{4}-\d|\d{4}$|\b(?:after|before|from|between)\b", bare)
+    return bare if plain and re.search(r"\d", bare) and _is_date(bare) else None
+
+
+def _is_date(expression: str) -> bool:
+    try:
+        dates.evaluate(expression)
+    except ParameterError:
+        return False
+    return True
+
+
+def _sum(said: str) -> str | None:
+    candidates = [_ASKING.sub("", said)]
+    for pattern, form in ((_HOW_MANY, r"\g<from> in \g<unit>"), (_WEIGHS, r"\g<from> \g<into>")):
+        if match := pattern.fullmatch(said):
+            candidates.append(match.expand(form))
+    for candidate in candidates:
+        # "an hour" is one, and a number alone is no question.
+        text = re.sub(r"^(?:an?|one) (?=[a-z])", "1 ", candidate, flags=re.IGNORECASE)
+        if not re.search(r"\d", text) or not _OPERATION.search(text):
+            continue
+        try:
+            compute(text)
+        except ParameterError:
+            continue
+        if re.fullmatch(r"[\d.,]+ *[a-z°]+", text, re.IGNORECASE):  # "5 km" asks nothing
+            continue
+        return text
+    return None
