@@ -58,11 +58,18 @@ def answer(request: dict[str, Any], data: bytes) -> dict[str, Any]:
 
 def _document(data: bytes, charset: str | None, kind: str) -> Document:
     declared = _META_CHARSET.search(data[:4096])
-    label = charset or (declared[1].decode() if declared else "")
-    with contextlib.suppress(LookupError, ValueError):
-        label = codecs.lookup(label).name
-    text, _ = decoded(data, _READ_AS.get(label, label))
+    text, _ = decoded(data, _encoding(charset or (declared[1].decode() if declared else "")))
     return read_text(text.encode()) if kind == "text/plain" else _article(text.replace("\0", ""))
+
+
+def _encoding(label: str) -> str | None:
+    """What an encoding that a page names is read as; None for what is no encoding of texts."""
+    try:
+        name = codecs.lookup(label).name
+        b"text".decode(name, "replace")
+    except (LookupError, ValueError, OSError):
+        return None
+    return _READ_AS.get(name, name)
 
 
 def _article(text: str) -> Document:
@@ -105,10 +112,12 @@ def _bound(tree: HtmlElement) -> None:
 
 
 def _drop_hidden(tree: HtmlElement) -> None:
-    """Remove what a reader would not see."""
+    """Remove what a reader would not see; with the styles, which others read more roughly."""
     for element in list(tree.iter()):
         if _is_hidden(element):
             element.drop_tree()
+        else:
+            element.attrib.pop("style", None)
 
 
 def _is_hidden(element: HtmlElement) -> bool:
