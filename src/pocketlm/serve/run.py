@@ -45,7 +45,7 @@ def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
 
     Raises Error when the address cannot be had.
     """
-    listening = _listen(settings)
+    listening = listen(settings)
     host, port = listening.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -81,7 +81,8 @@ def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
         Server(config).run(sockets=[listening])
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """A socket at the address of the settings. Raises Error when it cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -39,6 +39,7 @@ from mcp.types import (
 from pydantic import TypeAdapter, ValidationError
 
 from pocketlm.assistant.mcp.address import reached
+from pocketlm.assistant.mcp.bounds import bounded
 from pocketlm.assistant.mcp.pins import Offer
 from pocketlm.assistant.mcp.process import running
 from pocketlm.assistant.mcp.servers import Server
@@ -143,7 +144,7 @@ class Session:
         streams = reached(server) if server.url else running(server.command, server.environment)
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + START_SECONDS) as scope:
-                async with Client(streams, client_info=about, cache=None) as client:
+                async with Client(bounded(streams), client_info=about, cache=None) as client:
                     scope.deadline = math.inf
                     task_status.started(client.session)
                     await self._leaving.wait()

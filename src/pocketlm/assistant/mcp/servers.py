@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -68,6 +68,10 @@ class Server(BaseModel):
                 raise ValueError(f"{name[:80]!r} is no sound header: write 'Name: value'")
         return self
 
+    def approving(self, offers: Iterable[Offer]) -> Server:
+        """The same server with these tools approved as they are described, and no others."""
+        return self.model_copy(update={"approved": {offer.name: offer for offer in offers}})
+
     @property
     def is_here(self) -> bool:
         """Whether it runs on this machine: a command, or a URL that leads back to it."""
@@ -110,15 +114,19 @@ class Servers:
             raise StoreError(f"there is no MCP server {name[:80]!r}; see `pocketlm mcp list`")
         return found
 
-    def add(self, name: str, server: Server) -> None:
-        """Keep a server under a new name. Raises ParameterError for one that is taken or none."""
+    def check_free(self, name: str) -> None:
+        """Raise ParameterError for what is no name of a server, or one's already."""
         if not _NAME.fullmatch(name):
             raise ParameterError(
                 f"{name[:80]!r} is no name of a server: up to 24 letters, digits, - and _"
             )
+        if name in self.all():
+            raise ParameterError(f"there is an MCP server {name} already: remove it first")
+
+    def add(self, name: str, server: Server) -> None:
+        """Keep a server under a new name. Raises ParameterError as `check_free`."""
         with self._changing() as servers:
-            if name in servers:
-                raise ParameterError(f"there is an MCP server {name} already: remove it first")
+            self.check_free(name)
             servers[name] = server
 
     def replace(self, name: str, server: Server) -> None:

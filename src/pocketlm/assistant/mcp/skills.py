@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -25,6 +26,23 @@ from pocketlm.errors import Error
 _WORDS = ("title", "description", "$comment")
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A tool of a server's list: what a person has said of it, and why it could never be called."""
+
+    offer: Offer
+    state: State
+    fault: str | None = None
+
+    def withheld(self, server: str) -> str | None:
+        """Why this tool of the server of that name is not used, or None."""
+        if self.fault is not None or self.state is State.APPROVED:
+            return self.fault
+        new = self.state is State.NEW
+        what = "it is new" if new else "its description changed since it was approved"
+        return f"{what}; see `pocketlm mcp approve {server}`"
+
+
 def skills(session: Session, server: Server, tell: Callable[[str], None]) -> list[Skill]:
     """The approved tools of a server, named NAME.tool. `tell` hears why others are left out.
 
@@ -32,34 +50,33 @@ def skills(session: Session, server: Server, tell: Callable[[str], None]) -> lis
     tool only reads and a person said that its word is to be taken.
     """
     found: list[Skill] = []
-    for offer, reason in offered(session, server):
+    for each in listed(session, server):
+        offer = each.offer
+        reason = each.withheld(session.name)
         if reason is not None:
             tell(f"{session.name}.{visible(offer.name)[:80]} is left out: {reason}")
             continue
         effects = not (server.trusted and offer.claims_to_read_only)
-        found.append(
-            Skill(tool(session.name, offer), partial(_run, session, server, offer.name), effects)
-        )
+        run = partial(_run, session, server, offer.name)
+        found.append(Skill(tool(session.name, offer), run, effects))
     return found
 
 
-def offered(session: Session, server: Server) -> list[tuple[Offer, str | None]]:
-    """All tools of a server, each with the reason why it is not to be used, if there is one."""
+def listed(session: Session, server: Server) -> list[Listed]:
+    """All tools that a server offers now."""
     offers = session.offers()
     times = Counter(offer.name for offer in offers)
-    found: list[tuple[Offer, str | None]] = []
-    for offer in offers:
-        reason = None
-        if times[offer.name] > 1:
-            reason = "the server has several tools of that name"
-        else:
-            try:
-                tool(session.name, offer)
-                reason = _withheld(session.name, state(offer, server.approved))
-            except Error as error:
-                reason = str(error)
-        found.append((offer, reason))
-    return found
+    return [_listed(session.name, server, offer, times[offer.name]) for offer in offers]
+
+
+def _listed(name: str, server: Server, offer: Offer, times: int) -> Listed:
+    if times > 1:
+        return Listed(offer, State.NEW, f"the server has {times} tools of that name")
+    try:
+        tool(name, offer)
+        return Listed(offer, state(offer, server.approved))
+    except Error as error:
+        return Listed(offer, State.NEW, str(error))
 
 
 def tool(name: str, offer: Offer) -> Tool:
@@ -80,21 +97,11 @@ def tool(name: str, offer: Offer) -> Tool:
 
 def _run(session: Session, server: Server, name: str, arguments: Mapping[str, Any]) -> str:
     """Call a tool, if the server still describes it as it was approved."""
-    now = [offer for offer in session.offers() if offer.name == name]
-    if len(now) != 1:
-        raise Error(f"{session.name}.{name} is not called: the server does not offer it any more")
-    reason = _withheld(session.name, state(now[0], server.approved))
+    now = [each for each in listed(session, server) if each.offer.name == name]
+    reason = now[0].withheld(session.name) if now else "the server does not offer it any more"
     if reason is not None:
         raise Error(f"{session.name}.{name} is not called: {reason}")
     return session.call(name, arguments)
-
-
-def _withheld(name: str, found: State) -> str | None:
-    """Why a tool of the server `name` in this state is not used."""
-    if found is State.APPROVED:
-        return None
-    what = "it is new" if found is State.NEW else "its description changed since it was approved"
-    return f"{what}; see `pocketlm mcp approve {name}`"
 
 
 def _cleaned(key: str, value: object) -> object:

@@ -1,0 +1,86 @@
+"""Servers of strangers, configured in a home of their own."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from strangers import HERE, Stranger
+
+from pocketlm.assistant.mcp import client, process
+from pocketlm.assistant.mcp.client import Session, event_loop
+from pocketlm.assistant.mcp.servers import Server, Servers, made
+from pocketlm.assistant.mcp.skills import listed
+
+
+@pytest.fixture(scope="session")
+def loop():
+    with event_loop() as found:
+        yield found
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("POCKETLM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def stranger(tmp_path) -> Stranger:
+    return Stranger(
+        tmp_path, made(command=(sys.executable, str(HERE / "stranger.py"), str(tmp_path)))
+    )
+
+
+@pytest.fixture(scope="session", params=["events", "json"])
+def listening(request, tmp_path_factory) -> Iterator[Stranger]:
+    """A stranger over HTTP, in each form that answers may have."""
+    folder = tmp_path_factory.mktemp("stranger")
+    command = [sys.executable, HERE / "stranger.py", folder, "--http", f"--{request.param}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+        port = int(started.stdout.readline())
+        yield Stranger(folder, made(url=f"http://127.0.0.1:{port}/mcp"))
+        started.kill()  # it may have been told to wait for ever
+
+
+@pytest.fixture
+def remote(listening) -> Stranger:
+    """The same, as if nobody had asked it before."""
+    (listening.folder / "calls").unlink(missing_ok=True)
+    return listening
+
+
+@pytest.fixture
+def approve(loop, home) -> Callable[..., Server]:
+    """Set a stranger up under a name, and approve all that it offers."""
+
+    def run(stranger: Stranger, name: str = "s", **more: object) -> Server:
+        server = stranger.server.model_copy(update=more)
+        with Session(name, server, loop) as session:
+            server = server.approving(
+                each.offer for each in listed(session, server) if each.fault is None
+            )
+        servers = Servers()
+        if name in servers.all():
+            servers.remove(name)
+        servers.add(name, server)
+        return server
+
+    return run
+
+
+@pytest.fixture
+def rude(tmp_path) -> Callable[[str], Server]:
+    def run(how: str) -> Server:
+        return made(command=(sys.executable, str(HERE / "rude.py"), how, str(tmp_path)))
+
+    return run
+
+
+@pytest.fixture
+def hurried(monkeypatch) -> None:
+    """Wait for nothing long."""
+    for name, seconds in {"START": 2.0, "LIST": 1.0, "CALL": 0.5}.items():
+        monkeypatch.setattr(client, f"{name}_SECONDS", seconds)
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
