@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from pocketlm.assistant import plugins
+from pocketlm.assistant.mcp import check_sdk
 from pocketlm.assistant.tools.skill import Skill
 from pocketlm.errors import Error, ParameterError
 
@@ -54,6 +55,7 @@ def open_skills(
                 if entries:
                     found += plugins.skills(entries[0])
                     continue
+                check_sdk()
                 from pocketlm.assistant.mcp.client import Session, event_loop
                 from pocketlm.assistant.mcp.skills import skills
 

@@ -94,7 +94,8 @@ def state(offer: Offer, approved: Mapping[str, Offer]) -> State:
 def difference(before: Offer, after: Offer) -> list[str]:
     """What was approved and what is offered now: lines that begin with "-" and "+"."""
     compared = unified_diff(before.lines(), after.lines(), lineterm="", n=0)
-    return [line for line in compared if line[:3] not in ("---", "+++") and line[:2] != "@@"]
+    lines = [line for line in compared if line[:3] not in ("---", "+++") and line[:2] != "@@"]
+    return lines or ["+ (nothing but blanks)"]
 
 
 def _properties(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
