@@ -9,6 +9,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pocketlm.assistant.web.addresses import Address
@@ -69,8 +70,9 @@ class Site:
         return [target for target, _ in self.requests]
 
     def close(self) -> None:
-        # Wakes the thread that accepts, which `close` alone does not.
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # closed before
+            # Wakes the thread that accepts, which `close` alone does not.
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _run(self) -> None:
@@ -115,6 +117,8 @@ class Internet:
     #: Every name that was looked up, and every address that was connected to.
     looked_up: list[str] = field(default_factory=list)
     connected: list[tuple[str, int]] = field(default_factory=list)
+    #: Servers that a user configured: the only ones of this machine that may be connected to.
+    configured: list[Site] = field(default_factory=list)
 
     def add(
         self,
@@ -143,6 +147,9 @@ class Internet:
         return self._names[name]
 
     def connect(self, address: Address, port: int, seconds: float) -> socket.socket:
+        if address.is_loopback:
+            assert port in [site.port for site in self.configured], f"{address}:{port}"
+            return socket.create_connection((str(address), port), timeout=seconds)
         self.connected.append((str(address), port))
         site = self._sites.get(str(address))
         if site is None:

@@ -16,8 +16,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from pocketlm.errors import WebError
-
 #: Most bytes that are kept, of keys and packed values.
 MAX_BYTES = 64 << 20
 
@@ -74,14 +72,6 @@ class Cache:
             return []
 
         self._run(keep)
-
-    def clear(self) -> None:
-        """Forget everything. Raises WebError where the file cannot be removed."""
-        with self._lock:
-            try:
-                _remove(self.path)
-            except OSError as error:
-                raise WebError(f"{self.path} cannot be removed: {error.strerror}") from None
 
     def _run(self, work: Callable[[sqlite3.Connection], list[tuple[bytes]]]) -> list[tuple[bytes]]:
         """Do `work` in a transaction; nothing is found, or kept, where that cannot be done."""

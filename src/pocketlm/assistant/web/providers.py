@@ -65,7 +65,10 @@ class Searxng:
     def search(self, query: str, count: int, deadline: float) -> Sequence[Result]:
         """Results of the server's engines. Raises WebError with what to change in its settings."""
         asked = f"{self.name}/search?{urlencode({'q': query, 'format': 'json'})}"
-        response = self._fetcher.get_configured(asked, deadline=deadline)
+        try:
+            response = self._fetcher.get_configured(asked, deadline=deadline)
+        except WebError as error:
+            raise self._error(str(error)) from None
         if response.status == HTTPStatus.FORBIDDEN:
             raise self._error("it answers 403: let it write JSON (search: formats: [html, json])")
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
