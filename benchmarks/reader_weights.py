@@ -10,7 +10,7 @@ here are left out of `questions.py`.
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
@@ -86,25 +86,38 @@ def left_out(cases: Sequence[Case], used: Sequence[str]) -> tuple[float, float]:
 
 
 class Found:
-    """What the best phrases of the passages that a search found have going for them."""
+    """What the best phrases of the passages that a search found have going for them.
 
-    def __init__(self, extractor: Extractor, question: Question, passages: Sequence[str]) -> None:
-        remembered = normalised(extractor.remembered(question.text))
-        self.evidence = []
-        self.exact = []
-        for rank, passage in enumerate(passages):
-            phrase = extractor.read(question.text, passage)
-            assert phrase is not None
-            lift = extractor.lift(question.text, phrase.text, passage)
-            agrees = float(normalised(phrase.text) == remembered)
-            self.evidence.append(astuple(Evidence(phrase.score, lift, float(rank), agrees)))
-            self.exact.append(exact(phrase.text, question.answers))
+    `read` gives each passage's score, lift, agreement with what the model remembers, and rightness.
+    """
+
+    def __init__(self, read: Mapping[str, tuple[float, ...]], passages: Sequence[str]) -> None:
+        rows = [(read[passage], float(rank)) for rank, passage in enumerate(passages)]
+        self.evidence = [
+            astuple(Evidence(score, lift, rank, agrees)) for (score, lift, agrees, _), rank in rows
+        ]
+        self.exact = [right for (*_, right), _ in rows]
 
     def best(self, weights: Array) -> tuple[float, float]:
         """How likely the likeliest is right, and whether it is."""
         likely = _sigmoid(np.array(self.evidence) @ weights[:-1] + weights[-1])
         place = int(likely.argmax())
         return float(likely[place]), self.exact[place]
+
+
+def read_all(
+    extractor: Extractor, question: Question, passages: Sequence[str]
+) -> dict[str, tuple[float, ...]]:
+    """What `Found` is made of."""
+    remembered = normalised(extractor.remembered(question.text))
+    found = {}
+    for passage in passages:
+        phrase = extractor.read(question.text, passage)
+        assert phrase is not None
+        lift = extractor.lift(question.text, phrase.text, passage)
+        agrees = float(normalised(phrase.text) == remembered)
+        found[passage] = (phrase.score, lift, agrees, exact(phrase.text, question.answers))
+    return found
 
 
 def logistic(found: Sequence[Found], used: Sequence[int], decay: float = 1.0) -> Array:
@@ -139,9 +152,10 @@ def confidence(
     there, away = [], []
     for question in chosen:
         ranked = [p.text for p in ranker.best(question.text, every, read + 1)]
-        there.append(Found(extractor, question, ranked[:read]))
         rest = [text for text in ranked if text != question.passage]
-        away.append(Found(extractor, question, rest[:read]))
+        seen = read_all(extractor, question, list(dict.fromkeys(ranked[:read] + rest[:read])))
+        there.append(Found(seen, ranked[:read]))
+        away.append(Found(seen, rest[:read]))
     names = [field.name for field in fields(Evidence)]
     for used in ([0], [0, 1], [0, 2], [0, 1, 2], [0, 1, 2, 3]):
         weights = logistic([*there, *away], used)

@@ -82,9 +82,7 @@ class Extractor:
     def phrases(self, question: str, passage: str) -> list[Phrase]:
         """All phrases that were weighed."""
         text = Text(passage)
-        prefix = self._model.text_tokens(
-            f"{_EXAMPLES}{' '.join(passage.split())}\n\nQuestion: {question}\nAnswer:"
-        )
+        prefix = self._model.text_tokens(self.prompt(question, passage))
         engine = self._model.engine
         (first,) = engine.continued(prefix, [[]])
         starts = self._likeliest(first[0], text, prefix[-1])
@@ -103,6 +101,11 @@ class Extractor:
                 found.append(Phrase(passage[slice(*place)], *place, clues))
         return found
 
+    @staticmethod
+    def prompt(question: str, passage: str) -> str:
+        """What the model reads before an answer."""
+        return f"{_EXAMPLES}{' '.join(passage.split())}\n\nQuestion: {question}\nAnswer:"
+
     def remembered(self, question: str) -> str:
         """What the model answers without a passage: a line."""
         prompt = f"{_CLOSED}Question: {question}\nAnswer:"
@@ -111,9 +114,9 @@ class Extractor:
 
     def lift(self, question: str, phrase: str, passage: str) -> float:
         """By how many nats the passage raises a phrase's log-probability after the question."""
-        asked = f"Question: {question}\nAnswer:"
-        with_it = f"{_EXAMPLES}{' '.join(passage.split())}\n\n{asked}"
-        return self._likelihood(with_it, phrase) - self._likelihood(_CLOSED + asked, phrase)
+        alone = f"{_CLOSED}Question: {question}\nAnswer:"
+        with_it = self.prompt(question, passage)
+        return self._likelihood(with_it, phrase) - self._likelihood(alone, phrase)
 
     def _likelihood(self, prompt: str, phrase: str) -> float:
         prefix = self._model.text_tokens(prompt)
