@@ -243,7 +243,8 @@ def serve(
 ) -> None:
     """Offer search over your index, and answers of a model, to another program that speaks MCP.
 
-    That program starts this one and speaks with it over standard input and output; with --http it
+    The tools are search, ask (an answer from the index, with its sources) and chat. The program
+    starts this one and speaks with it over standard input and output; with --http it
     asks http://127.0.0.1:PORT/mcp instead. Another address than this machine's own takes a key.
 
     \b
@@ -255,7 +256,7 @@ def serve(
     from pocketlm.assistant.mcp import check_sdk
 
     check_sdk()
-    from pocketlm.assistant.mcp.serve import Answerer, make_server, serve_stdio
+    from pocketlm.assistant.mcp.serve import Assistant, make_server, serve_stdio
     from pocketlm.cli.output import Download, Status
     from pocketlm.serve.guard import is_loopback
     from pocketlm.serve.mcp import run
@@ -267,26 +268,28 @@ def serve(
     if http is not None and not is_loopback(host) and not api_key:
         raise ParameterError(f"others could reach {host} and use the server: give --api-key")
     preset = options.preset_of(model)
+    store = Store()
     with Download() as progress:
         name = preset.model if preset is not None else model or DEFAULT_MODEL
-        path = Store().resolve(name, progress=progress)
-    answerer = Answerer(
+        path = store.resolve(name, progress=progress)
+    assistant = Assistant(
         path,
+        store.home,
         system=None if preset is None else preset.system,
         sampling=options.sampling(preset),
         load={"threads": threads, "context": context},
     )
-    server = make_server(answerer)
     try:
         if http is None:
-            serve_stdio(server)
+            serve_stdio(make_server(assistant))
             return
         settings = Settings(
             host=host, port=http, api_key=api_key or None, hosts=frozenset(allow_host or ())
         )
-        run(server, settings, lambda url: Status().note(f"listening on {url}; Ctrl-C ends"))
+        tell = Status().note
+        run(make_server(assistant), settings, lambda url: tell(f"listening on {url}; Ctrl-C ends"))
     finally:
-        answerer.close()
+        assistant.close()
 
 
 def _split(text: str, mark: str) -> tuple[str, str]:

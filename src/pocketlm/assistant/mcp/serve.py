@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -25,9 +27,10 @@ from pocketlm.errors import Error
 
 if TYPE_CHECKING:
     from pocketlm.api import Model
+    from pocketlm.assistant.index.ranking import Ranker
     from pocketlm.chat.prompt import Message
 
-#: Answers that are written at the same time, and requests that may wait for their turn.
+#: Requests that are worked on at the same time, and that may wait for their turn.
 PARALLEL, MOST_WAITING = 4, 64
 #: Most characters of a question, most passages and most tokens that may be asked for.
 MOST_CHARACTERS, MOST_PASSAGES, MOST_TOKENS = 1 << 17, 20, 4096
@@ -39,38 +42,61 @@ _READING = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
 
 
-class Answerer:
-    """A model that answers, loaded when the first question comes."""
+class Assistant:
+    """What there is to offer: a model and the indexed sources, each opened when it is needed.
+
+    Its methods may be called from several threads, and raise Error. `close` gives all back.
+    """
 
     def __init__(
         self,
-        path: Path,
+        model: Path,
+        home: Path,
         *,
         system: str | None = None,
         sampling: Mapping[str, Any] | None = None,
         load: Mapping[str, Any] | None = None,
     ) -> None:
-        """Load nothing yet. `load` is for `pocketlm.load`."""
-        self._path = path
+        """Open nothing yet. The index is under `home`; `load` is for `pocketlm.load`."""
+        self._path = model
+        self._home = home
         self._system = system
         self._sampling = dict(sampling or {})
         self._load = dict(load or {})
-        self._lock = threading.Lock()
-        self._model: Model | None = None
+        self._lock = threading.RLock()
+        self._opened = ExitStack()
 
-    def answer(
+    def search(self, query: str, count: int) -> list[Passage]:
+        """The `count` best passages of documents and encyclopedias."""
+        from pocketlm.assistant.local import search
+
+        sources, ranker = self._searched()
+        return search(sources, query, count, ranker)
+
+    def ask(self, question: str) -> dict[str, Any]:
+        """An answer from passages, with citations: see `asking.Answer.as_json`."""
+        from pocketlm.assistant.asking import Asker
+        from pocketlm.assistant.reading import choice
+
+        sources, ranker = self._searched()
+        model = self._answering()
+        with self._lock:  # what is measured once
+            freely = choice.measured(model, self._home, lambda _: None).freely
+        return Asker(model, sources, ranker, freely=freely).ask(question).as_json()
+
+    def chat(
         self, prompt: str, most_tokens: int, leaving: threading.Event, tell: Callable[[int], None]
     ) -> str:
-        """The answer to a prompt, or what there is of it when `leaving` is set.
+        """What the model says to a prompt, or what there is of it when `leaving` is set.
 
-        `tell` hears the number of tokens from time to time. Raises Error.
+        `tell` hears the number of tokens from time to time.
         """
         messages: list[Message] = [{"role": "user", "content": prompt}]
         if self._system is not None:
             messages.insert(0, {"role": "system", "content": self._system})
         told = time.monotonic()
         options = {**self._sampling, "max_tokens": most_tokens}
-        with self._loaded().chat_stream(messages, **options) as stream:
+        with self._answering().chat_stream(messages, **options) as stream:
             for _ in stream:
                 if leaving.is_set():
                     break
@@ -80,30 +106,48 @@ class Answerer:
             return stream.generation.text
 
     def close(self) -> None:
-        """Give the model's memory back."""
+        """Close what was opened."""
         with self._lock:
-            if self._model is not None:
-                self._model.close()
+            self._opened.close()
 
-    def _loaded(self) -> Model:
-        from pocketlm.api import load
-
+    def _answering(self) -> Model:
         with self._lock:
-            if self._model is None:
-                self._model = load(self._path, **self._load)
             return self._model
 
+    def _searched(self) -> tuple[list[Source], Ranker]:
+        with self._lock:
+            return self._sources, self._ranker
 
-def make_server(answerer: Answerer, source: Source | None = None) -> MCPServer[None]:
-    """A server that offers `chat` with a model, and `search` over a source if there is one."""
+    @cached_property
+    def _model(self) -> Model:
+        from pocketlm.api import load
+
+        return self._opened.enter_context(load(self._path, **self._load))
+
+    @cached_property
+    def _ranker(self) -> Ranker:
+        from pocketlm.assistant.index.ranking import Ranker
+
+        return Ranker.installed()
+
+    @cached_property
+    def _sources(self) -> list[Source]:
+        from pocketlm.assistant.sources import LOCAL, open_sources
+
+        return self._opened.enter_context(open_sources(LOCAL, self._home, self._ranker))
+
+
+def make_server(assistant: Assistant) -> MCPServer[None]:
+    """A server with the tools `search`, `ask` and `chat`."""
     server: MCPServer[None] = MCPServer(
         "pocketlm",
         version=version("pocketlm"),
         instructions="A small language model on this machine, and search over its owner's texts.",
         log_level="ERROR",
     )
-    limits = _Limits()
+    turns = _Turns()
 
+    @server.tool(annotations=_READING)
     async def search(
         query: Annotated[_Text, Field(description="What to look for, in words.")],
         count: Annotated[
@@ -111,16 +155,22 @@ def make_server(answerer: Answerer, source: Source | None = None) -> MCPServer[N
         ] = 5,
     ) -> list[Passage]:
         """Find passages in the texts that the owner of this machine has indexed, the best first."""
-        assert source is not None
-        return list(await limits.run(lambda: source.search(query, count)))
+        return await turns.take(lambda: assistant.search(query, count))
 
-    if source is not None:
-        server.add_tool(search, annotations=_READING)
+    @server.tool(annotations=_READING)
+    async def ask(
+        question: Annotated[_Text, Field(description="One question, as a sentence.")],
+    ) -> dict[str, Any]:
+        """Answer a question from the texts that the owner of this machine has indexed.
+
+        The answer comes with the passages that it rests on; "found" is false where none holds it.
+        """
+        return await turns.take(lambda: assistant.ask(question))
 
     @server.tool(annotations=_READING, structured_output=False)
     async def chat(
         context: Context,
-        prompt: Annotated[_Text, Field(description="What the model is asked.")],
+        prompt: Annotated[_Text, Field(description="What the model is told.")],
         max_tokens: Annotated[
             int, Field(ge=1, le=MOST_TOKENS, description="The answer ends after so many tokens.")
         ] = 512,
@@ -131,26 +181,32 @@ def make_server(answerer: Answerer, source: Source | None = None) -> MCPServer[N
         def tell(tokens: int) -> None:
             from_thread.run(context.report_progress, tokens, max_tokens)
 
+        def work() -> str:
+            return assistant.chat(prompt, max_tokens, leaving, tell)
+
         try:
-            return await limits.run(lambda: answerer.answer(prompt, max_tokens, leaving, tell))
+            return await turns.take(work, leave=True)
         finally:
             leaving.set()
 
     return server
 
 
-class _Limits:
+class _Turns:
     """Lets only so much work be done at once, in threads, and so much more wait."""
 
     def __init__(self) -> None:
-        self._turns = CapacityLimiter(PARALLEL)
+        self._places = CapacityLimiter(PARALLEL)
 
-    async def run(self, work: Callable[[], _Result]) -> _Result:
-        """What comes of `work`. A client hears an Error's words, and of nothing else."""
-        if self._turns.statistics().tasks_waiting >= MOST_WAITING:
+    async def take(self, work: Callable[[], _Result], *, leave: bool = False) -> _Result:
+        """What comes of `work`; with `leave` it is not waited for when the client has gone.
+
+        A client hears an Error's words, and of other faults only that there was one.
+        """
+        if self._places.statistics().tasks_waiting >= MOST_WAITING:
             raise ToolError("too many requests wait; try again later")
         try:
-            return await to_thread.run_sync(work, limiter=self._turns, abandon_on_cancel=True)
+            return await to_thread.run_sync(work, limiter=self._places, abandon_on_cancel=leave)
         except Error as error:
             raise ToolError(str(error)) from None
 
