@@ -17,7 +17,7 @@ from pocketlm.errors import WebError
 #: The media types that are pages.
 KINDS = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
 
-#: Processor seconds and bytes of memory for one page; long articles need half a second.
+#: Processor seconds and bytes of memory for one page; an article of a megabyte needs a quarter of one.
 CPU_SECONDS = 4.0
 MEMORY_BYTES = 1 << 30
 
@@ -30,6 +30,19 @@ class PageReader:
         self._child = Child(
             "pocketlm.assistant.web.page_worker", seconds=seconds, memory=MEMORY_BYTES
         )
+
+    def check(self) -> None:
+        """Raise WebError where a library that reads pages is missing."""
+        missing = [name for name in ("trafilatura", "protego") if find_spec(name) is None]
+        if missing:
+            raise WebError(
+                f"reading pages needs {' and '.join(missing)};"
+                " install them with `pip install 'pocketlm[search]'`"
+            )
+
+    def warm(self, deadline: float) -> None:
+        """Start the process, which imports for a while, and wait until it answers."""
+        self.allows("", "", "", deadline)
 
     def read(self, response: Response, deadline: float) -> list[Passage]:
         """The passages of a page, in its order. Raises WebError for none, or for too late."""
@@ -56,12 +69,6 @@ class PageReader:
     def _ask(
         self, what: str, request: dict[str, Any], data: bytes, deadline: float
     ) -> dict[str, Any]:
-        missing = [name for name in ("trafilatura", "protego") if find_spec(name) is None]
-        if missing:
-            raise WebError(
-                f"reading pages needs {' and '.join(missing)};"
-                " install them with `pip install 'pocketlm[search]'`"
-            )
         try:
             found: dict[str, Any] = self._child.ask(request, data, deadline=deadline)
         except ChildError as error:

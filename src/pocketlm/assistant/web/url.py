@@ -50,8 +50,8 @@ class Url:
         try:
             parts = urlsplit(text)
             port = parts.port
-        except ValueError as error:
-            raise AddressError(f"{shown} is no URL: {error}") from None
+        except ValueError:  # its text holds what is to be shown to nobody
+            raise AddressError(f"{shown} is no URL") from None
         if parts.scheme not in _PORTS:
             raise AddressError(f"{shown} is fetched neither by http: nor by https:")
         if "@" in parts.netloc:
@@ -91,8 +91,8 @@ class Url:
         """Where a redirect to `location` leads. Raises AddressError, as `parse` does."""
         try:
             return Url.parse(urljoin(str(self), location.strip(" ").replace(" ", "%20")))
-        except ValueError as error:
-            raise AddressError(f"{self} leads to {location[:200]!r}: {error}") from None
+        except ValueError:
+            raise AddressError(f"{self} leads to {location[:200]!r}, which is no URL") from None
 
     def check_public(self) -> None:
         """Raise AddressError where the URL itself says that it is not of the public web."""

@@ -117,9 +117,11 @@ class Web:
             raise ParameterError(
                 f"the query has {len(query)} characters; a search engine takes 1 to {MAX_QUERY}"
             )
+        self._reader.check()
         deadline = soon(self._seconds)
-        results = self._results(query)
         with ThreadPoolExecutor(PAGES, thread_name_prefix="web") as pool:
+            pool.submit(self._reader.warm, deadline)  # while the engine is asked
+            results = self._results(query)
             outcomes = list(
                 pool.map(lambda result: self._outcome(result, deadline), results[:PAGES])
             )
