@@ -25,8 +25,8 @@ from pocketlm.errors import Error
 #: Processor seconds and bytes of memory for one answer.
 CPU_SECONDS = 60.0
 MEMORY_BYTES = 1 << 30
-#: Wall-clock seconds for each second of the processor's: other programs run as well.
-_PATIENCE = 4.0
+#: Wall-clock seconds for each of the processor's, as other programs run as well; and to start.
+_PATIENCE, _START = 4.0, 20.0
 _MOST_ANSWER = 1 << 28
 _LENGTHS = struct.Struct(">II")
 
@@ -58,7 +58,7 @@ class Child:
         With a `deadline` (of `time.monotonic`) it is ended then, if it has not answered.
         """
         with self._lock:
-            patience = self._seconds * _PATIENCE
+            patience = self._seconds * _PATIENCE + _START
             if deadline is not None:
                 patience = min(patience, deadline - time.monotonic())
                 if patience <= 0:

@@ -113,10 +113,10 @@ def _cut(text: str) -> Iterator[str]:
 
 def _packed(units: Sequence[_Unit]) -> Iterator[str]:
     """Units in passages; what would be too little at the end joins the passage before it."""
-    groups: list[list[_Unit]] = [[]]
-    size = 0
-    for unit in units:
-        if groups[-1] and (size >= _ENOUGH or size + len(unit.text) > _MOST):
+    groups: list[list[_Unit]] = [list(units[:1])]
+    size = _length(units[:1])
+    for unit in units[1:]:
+        if size >= _ENOUGH or size + len(unit.text) > _MOST:
             groups.append([])
             size = 0
         groups[-1].append(unit)
@@ -125,8 +125,8 @@ def _packed(units: Sequence[_Unit]) -> Iterator[str]:
         groups[-2:] = [groups[-2] + groups[-1]]
     before: list[_Unit] = []
     for group in groups:
-        overlap = [unit for unit in before[-1:] if len(unit.text) <= _OVERLAP]
-        text = "".join(unit.before + unit.text for unit in overlap + group).strip("\n")
+        first, *others = [unit for unit in before[-1:] if len(unit.text) <= _OVERLAP] + group
+        text = (first.text + "".join(unit.before + unit.text for unit in others)).strip("\n")
         if text.strip():
             yield text
         before = group
