@@ -1,13 +1,15 @@
 """The same questions closed-book, with search and a free answer, with search and extraction.
 
-Each passage of a set in SQuAD's form becomes a file, which `pocketlm index` indexes; then each
-question is asked as `pocketlm ask` asks it. Printed are exact match and F1 (SQuAD's own measures),
-how often the known answer's words stand in what was said ("holds"), how often the search found the
-passage, how often what was cited is that passage, and, with the passage taken away, how often
-nothing was found. Intervals are 95 %, by a bootstrap over articles. The articles that the reader's
-weights were fitted on (`reader_weights.py`) are left out.
+Each passage of a set in SQuAD's form becomes a file, which `pocketlm index` indexes, or a
+dictionary of 12,000 entries a ZIM file (`questions/foldoc.py` says what is asked of it and why that
+is fair); then each question is asked as `pocketlm ask` asks it. Printed are exact match and F1
+(SQuAD's own measures), how often the known answer's words stand in what was said ("holds"), how
+often the search found the passage, how often what was cited is that passage, and, with the passage
+taken away, how often nothing was found. Intervals are 95 %, by a bootstrap over articles. The
+articles that the reader's weights were fitted on (`reader_weights.py`) are left out.
 
     python benchmarks/answering.py SmolLM2.gguf xquad.en.json --count 200
+    python benchmarks/answering.py SmolLM2.gguf /usr/share/dictd/foldoc.dict.dz --count 200
 """
 
 import argparse
@@ -16,7 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from pocketlm.assistant.index.ranking import Ranker
 from pocketlm.assistant.passage import Passage, Source
 from pocketlm.assistant.reading.extraction import Extractor
 from pocketlm.assistant.sources import open_sources
+from questions import foldoc
 from questions.judging import exact, f1, normalised
 from questions.reading import Question, read
 
@@ -100,27 +103,48 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    every = read(args.questions)
-    fitted = list(dict.fromkeys(question.group for question in every))[:FITTED]
-    asked = [question for question in every if question.group not in fitted]
-    random.Random(2).shuffle(asked)
-    asked = asked[: args.count]
-    passages = list(dict.fromkeys(q.passage for q in every if q.passage is not None))
     ranker = Ranker.installed()
     with (
         tempfile.TemporaryDirectory() as folder,
         pocketlm.load(args.model, threads=args.threads) as model,
     ):
-        place = {}
-        texts = Path(folder, "texts")
-        texts.mkdir()
-        for number, passage in enumerate(passages):
-            place[passage] = texts / f"{number}.txt"
-            place[passage].write_text(passage, encoding="utf-8")
-        with Index.open(Path(folder), ranker) as index:
-            index.add(texts)
-        with open_sources(["docs"], Path(folder), ranker) as (docs,):
-            run(args, model, docs, ranker, asked, {k: str(v) for k, v in place.items()})
+        of_files = args.questions.suffix == ".json"
+        asked = (files if of_files else encyclopedia)(args.questions, Path(folder), ranker)
+        random.Random(2).shuffle(asked)
+        with open_sources(["docs" if of_files else "wiki"], Path(folder), ranker) as (source,):
+            run(args, model, source, ranker, asked[: args.count])
+
+
+def files(path: Path, home: Path, ranker: Ranker) -> list[Question]:
+    """A set in SQuAD's form, its passages indexed as files; `passage` is where each lies."""
+    every = read(path)
+    fitted = list(dict.fromkeys(question.group for question in every))[:FITTED]
+    texts = home / "texts"
+    texts.mkdir()
+    place = {}
+    for number, passage in enumerate(dict.fromkeys(question.passage for question in every)):
+        assert passage is not None
+        place[passage] = texts / f"{number}.txt"
+        place[passage].write_text(passage, encoding="utf-8")
+    with Index.open(home, ranker) as index:
+        index.add(texts)
+    return [
+        replace(question, passage=str(place[question.passage]))
+        for question in every
+        if question.group not in fitted and question.passage is not None
+    ]
+
+
+def encyclopedia(path: Path, home: Path, ranker: Ranker) -> list[Question]:
+    """A dictionary as a ZIM file, indexed as people do it."""
+    every = foldoc.entries(path)
+    foldoc.write_zim(every, home / "foldoc.zim")
+    with Index.open(home, ranker) as index:
+        index.add(home / "foldoc.zim")
+    return [
+        replace(question, passage=f"zim:foldoc/{question.passage}")
+        for question in foldoc.questions(every)
+    ]
 
 
 def run(
@@ -129,7 +153,6 @@ def run(
     docs: Source,
     ranker: Ranker,
     asked: Sequence[Question],
-    place: dict[str, str],
 ) -> None:
     """Ask everything in every way, and print."""
     extractor = Extractor(model)
@@ -139,8 +162,7 @@ def run(
     away: dict[str, list[Result]] = {way: [] for way in ways}
     ranks = []
     for question in asked:
-        assert question.passage is not None
-        gold = place[question.passage]
+        gold = question.passage or ""
         began = time.perf_counter()
         remembered = extractor.remembered(question.text)
         closed.append(Result.of(question, remembered, time.perf_counter() - began))
