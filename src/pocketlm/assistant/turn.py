@@ -92,8 +92,7 @@ def asking(model: Model, sampling: Mapping[str, Any]) -> Ask:
 class Turn:
     """Answers one question. Iterating gives its events, the last one `Ended`.
 
-    Leaving the iteration early ends the answer under way; `messages` then has what was whole, and
-    `generation` what there is of the rest.
+    Leaving the iteration early ends the answer under way; `said` has what there is by then.
     """
 
     def __init__(
@@ -105,8 +104,9 @@ class Turn:
         bounds: Bounds = Bounds(),
     ) -> None:
         """Raises ParameterError for tools that are no sound set. `messages` end with a question."""
-        self.messages: list[Message] = []
         self.generation: Generation | None = None
+        self._messages: list[Message] = []
+        self._writing = ""
         self._ask = ask
         self._before = list(messages)
         self._skills = {skill.tool.name: skill for skill in skills}
@@ -137,24 +137,34 @@ class Turn:
         generation = self.generation
         assert generation is not None
         if generation.tokens and not calls:
-            self.messages.append(_answered(text, generation))
-        yield Ended(self.messages, generation)
+            self._messages.append(_answered(text, generation))
+        self._writing = ""
+        yield Ended(self._messages, generation)
+
+    @property
+    def said(self) -> list[Message]:
+        """What was said after the question up to now, the answer under way included."""
+        if not self._writing.strip():
+            return list(self._messages)
+        return [*self._messages, {"role": "assistant", "content": self._writing}]
 
     def _answer(self, constraint: Constraint) -> Generator[Event, None, tuple[str, list[Call]]]:
         """Let the model write. Returns its text, and its calls."""
         reader = CallReader()
-        shown = ""
+        self._writing = ""
         calls: list[Call] = []
-        with self._ask([*self._before, *self.messages], self._toolbox, constraint) as stream:
+        with self._ask([*self._before, *self._messages], self._toolbox, constraint) as stream:
             for piece in stream:
                 text, more = reader.push(piece.text)
-                shown, calls = shown + text, calls + more
+                self._writing += text
+                calls += more
                 self.generation = stream.generation
                 yield Wrote(replace(piece, text=text))
             self.generation = stream.generation
         rest = reader.finish()
+        self._writing += rest
         yield Wrote(Piece(rest))
-        return shown + rest, calls
+        return self._writing, calls
 
     def _run(self, text: str, calls: Sequence[Call]) -> Generator[Event, None, list[_Result]]:
         """Run calls, and note them and their results as messages."""
@@ -166,14 +176,15 @@ class Turn:
             result = self._result(call)
             yield Returned(call, result.text, result.ran)
             found.append(result)
-            number = f"call_{len(self._before) + len(self.messages)}_{len(noted)}"
+            number = f"call_{len(self._before) + len(self._messages)}_{len(noted)}"
             function = {"name": call.name, "arguments": _loaded(call.arguments)}
             noted.append({"id": number, "type": "function", "function": function})
             results.append(
                 {"role": "tool", "content": result.text, "name": call.name, "tool_call_id": number}
             )
-        self.messages.append({"role": "assistant", "content": text, "tool_calls": noted})
-        self.messages += results
+        self._writing = ""
+        self._messages.append({"role": "assistant", "content": text, "tool_calls": noted})
+        self._messages += results
         return found
 
     def _result(self, call: Call) -> _Result:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketlm.cli import options
+from pocketlm.cli import options, tools
 from pocketlm.errors import HistoryError
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def chat(
         typer.Option("--list", help="List conversations; MODEL is then what to search them for."),
     ] = False,
     system: options.System = None,
+    use: tools.Wanted = None,
+    allow: tools.Allowed = None,
+    folder: tools.Folders = None,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
@@ -63,6 +66,8 @@ def chat(
       pocketlm chat -c
       pocketlm chat --list "sky blue"
       pocketlm chat --prompt "Why is the sky blue?"
+      pocketlm chat --tools calculator,dates
+      pocketlm chat --tools files,python --folder ~/notes --allow run_python
     """
     from pocketlm.chat.history import History
     from pocketlm.store import DEFAULT_MODEL, Store
@@ -97,15 +102,18 @@ def chat(
         from pocketlm.cli.answer import loaded
         from pocketlm.cli.talk import Talk
 
-        with loaded(
-            name,
-            threads=threads,
-            context=context,
-            cache_type=cache_type,
-            quantize=quantize,
-            prefix_cache=not no_prefix_cache,
-        ) as opened:
-            talk = Talk(opened, name, history, sampling)
+        with (
+            tools.opened(use, folder, allow) as used,
+            loaded(
+                name,
+                threads=threads,
+                context=context,
+                cache_type=cache_type,
+                quantize=quantize,
+                prefix_cache=not no_prefix_cache,
+            ) as opened,
+        ):
+            talk = Talk(opened, name, history, sampling, used)
             if last is not None:
                 talk.resume(last.id)
             if system is not None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketlm.cli import options
+from pocketlm.cli import options, tools
+from pocketlm.errors import ParameterError
 
 
 def run(
@@ -43,6 +44,9 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Answer as the grammar in FILE says (Lark or GBNF)."),
     ] = None,
+    use: tools.Wanted = None,
+    allow: tools.Allowed = None,
+    folder: tools.Folders = None,
     json: options.Json = False,
     offline: options.Offline = False,
 ) -> None:
@@ -60,6 +64,7 @@ def run(
       pocketlm run smollm2 "Name a colour." --json
       pocketlm run smollm2 "Describe a dog." --schema dog.json
       pocketlm run smollm2 "Is water wet?" --regex "yes|no"
+      pocketlm run smollm2 "What is 17% of 2,340?" --tools calculator
     """
     from pocketlm.cli.answer import loaded, say
     from pocketlm.cli.attach import compose, piped_input, text_of
@@ -94,19 +99,28 @@ def run(
         regex,
         None if grammar is None else text_of(grammar),
     )
+    if constraint is not None and use is not None:
+        raise ParameterError("--tools goes without --schema, --regex and --grammar")
     if constraint is not None and temperature is None and preset is None:
         del sampling["frequency_penalty"]  # quotes and braces are to be repeated
-    with loaded(
-        model,
-        threads=threads,
-        context=context,
-        cache_type=cache_type,
-        quantize=quantize,
-        prefix_cache=not no_prefix_cache,
-    ) as opened:
-        ids = opened.prompt_tokens(messages)
-        parameters = SamplingParameters.of(sampling)
-        answer = say(opened.answer(ids, parameters, constraint, chat=True), quiet=json)
+    with (
+        tools.opened(use, folder, allow) as used,
+        loaded(
+            model,
+            threads=threads,
+            context=context,
+            cache_type=cache_type,
+            quantize=quantize,
+            prefix_cache=not no_prefix_cache,
+        ) as opened,
+    ):
+        if used is not None:
+            turn = used.turn(opened, messages, sampling)
+            answer = tools.say(turn, quiet=json)
+        else:
+            ids = opened.prompt_tokens(messages)
+            parameters = SamplingParameters.of(sampling)
+            answer = say(opened.answer(ids, parameters, constraint, chat=True), quiet=json)
     if json:
         print(json_format.dumps(answer.as_json(), ensure_ascii=False))
     if answer.interrupted:

@@ -18,6 +18,8 @@ from pocketlm.errors import HistoryError, ParameterError
 if TYPE_CHECKING:
     from pocketlm.api import Generation, Model
     from pocketlm.chat.history import History
+    from pocketlm.chat.prompt import Message
+    from pocketlm.cli.tools import Tools
 
 #: Seconds between two savings of an answer that is being written.
 _SAVE_EVERY = 1.0
@@ -36,6 +38,7 @@ class Talk:
         name: str,
         history: "History",
         sampling: Mapping[str, Any],
+        tools: "Tools | None" = None,
     ) -> None:
         """Begin a new conversation. `name` is the model's; `sampling` goes to every answer."""
         self.model = model
@@ -43,6 +46,7 @@ class Talk:
         self.conversation = Conversation()
         self.history = history
         self.sampling = sampling
+        self.tools = tools
         self._last: Generation | None = None
 
     def hear(self, text: str) -> Answer | None:
@@ -59,7 +63,11 @@ class Talk:
         self._replay()
 
     def _replay(self, turns: int = 2) -> None:
-        said = [m for m in self.conversation.messages if m["role"] in ("user", "assistant")]
+        said = [
+            message
+            for message in self.conversation.messages
+            if message["role"] in ("user", "assistant") and message["content"]
+        ]
         for message in said[-2 * turns :]:
             writer = Writer(sys.stdout)
             writer.write(">>> " if message["role"] == "user" else "")
@@ -70,7 +78,7 @@ class Talk:
         conversation, model = self.conversation, self.model
         window = model.context - room(model.context, self.sampling.get("max_tokens"))
         try:
-            fit = conversation.fit(window, model.prompt_tokens)
+            fit = conversation.fit(window, self._tokens)
         except BaseException:  # too long, or Ctrl-C: it is as if it had not been said
             conversation.drop_turn()
             raise
@@ -80,24 +88,55 @@ class Talk:
                 f"the context of {model.context:,} tokens is full: the oldest {turns} dropped"
                 " from what the model sees"
             )
-        stream = model.chat_stream(conversation.prompt_messages(), **self.sampling)
-        saved = time.monotonic()
-
-        def keep() -> None:
-            nonlocal saved
-            if time.monotonic() - saved > _SAVE_EVERY:
-                self._keep(stream.generation)
-                saved = time.monotonic()
-
         self._save()
-        try:
-            answer = say(stream, each=keep)
-        finally:
-            self._keep(stream.generation)
+        answer = self._written() if self.tools is None else self._turned(self.tools)
         self._last = answer.generation
         if not answer.generation.tokens:
             Status().note("no answer; the message is forgotten")
         return answer
+
+    def _written(self) -> Answer:
+        """Let the model answer, and keep what there is of it while it grows."""
+        from pocketlm.engine.sampling import SamplingParameters
+
+        ids = self._tokens(self.conversation.prompt_messages())
+        parameters = SamplingParameters.of(self.sampling)
+        stream = self.model.answer(ids, parameters, chat=True)
+        keep = _seldom(lambda: self._keep(stream.generation))
+        try:
+            return say(stream, each=keep)
+        finally:
+            self._keep(stream.generation)
+
+    def _turned(self, tools: "Tools") -> Answer:
+        """Let the model answer with tools. Calls and results are kept as messages, too."""
+        from pocketlm.cli.tools import say as say_turn
+
+        begin = len(self.conversation.messages)
+        turn = tools.turn(self.model, self.conversation.prompt_messages(), self.sampling)
+
+        def keep() -> None:
+            self.conversation.messages[begin:] = turn.said
+            self._save()
+
+        try:
+            return say_turn(turn, each=_seldom(keep))
+        finally:
+            if turn.said:
+                keep()
+            else:
+                self.conversation.drop_turn()
+                self._save()
+
+    def _tokens(self, messages: "list[Message]") -> list[int]:
+        """The ids of the prompt that these messages make."""
+        from pocketlm.chat.tools import Toolbox, prepared
+
+        tools = None
+        if self.tools is not None:
+            tools = Toolbox([skill.tool for skill in self.tools.skills])
+        told, described = prepared(messages, tools, self.model.template.source)
+        return self.model.prompt_tokens(told, described)
 
     def _keep(self, generation: "Generation") -> None:
         """Put what there is of the answer into the conversation, and save that.
@@ -142,6 +181,18 @@ class Talk:
     def _reset(self, _: str) -> None:
         self.conversation.reset()
         print("a new conversation")
+
+    def _tools(self, _: str) -> None:
+        from pocketlm.cli.output import table
+
+        if self.tools is None:
+            print("no tools are on; begin with --tools NAMES (see `pocketlm chat --help`)")
+            return
+        rows = [
+            (skill.tool.name, "asks first" if skill.effects else "", skill.tool.description)
+            for skill in self.tools.skills
+        ]
+        print(table(rows))
 
     def _regenerate(self, _: str) -> Answer:
         self.conversation.drop_answer()
@@ -218,10 +269,24 @@ COMMANDS: Mapping[str, tuple[str, str, _Act]] = {
     "/regenerate": ("", "answer the last message again", Talk._regenerate),
     "/save": ("NAME", "name the conversation, or write it to a .json file", Talk._save_as),
     "/load": ("NAME", "go on with an earlier one: a name, a number or a .json file", Talk._load),
+    "/tools": ("", "list the tools that the model may call", Talk._tools),
     "/stats": ("", "tokens and times of the last answer", Talk._stats),
     "/help": ("", "list the commands", Talk._help),
     "/bye": ("", "leave", Talk._bye),
 }
+
+
+def _seldom(act: Callable[[], None]) -> Callable[[], None]:
+    """A function that does `act` once in a while, however often it is called."""
+    done = time.monotonic()
+
+    def once() -> None:
+        nonlocal done
+        if time.monotonic() - done > _SAVE_EVERY:
+            act()
+            done = time.monotonic()
+
+    return once
 
 
 def _is_file(name: str) -> bool:

@@ -17,20 +17,18 @@ MOST_CHARACTERS = 300
 COUNT = 3
 
 
-def skills(sources: Sequence[Source], *, remote: bool = False) -> list[Skill]:
-    """The tool; none without sources.
+def skills(sources: Sequence[Source], *, name: str = "search", remote: bool = False) -> list[Skill]:
+    """The tool, called `name`.
 
     With `remote`, a question leaves this machine: that is an effect, and a person is asked first.
     """
-    if not sources:
-        return []
     names = [source.name for source in sources]
     query = {"type": "string", "minLength": 1, "maxLength": MOST_CHARACTERS}
     properties: dict[str, Any] = {"query": query}
     if len(names) > 1:
         properties["source"] = {"enum": names, "description": "where to search; all if left out"}
     tool = Tool(
-        "search",
+        name,
         f"Searches {', '.join(names)} and returns the best passages.",
         {"properties": properties, "required": ["query"]},
     )
