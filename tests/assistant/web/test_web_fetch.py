@@ -126,6 +126,19 @@ def test_sound_responses(internet: Internet, answer: bytes) -> None:
     assert fetched(internet, answer).body == TEXT.encode()
 
 
+def test_a_head_in_pieces_before_a_long_body(internet: Internet) -> None:
+    """What arrives with the end of a head does not count as head."""
+    body = b"<p>" + b"x" * (MAX_BODY - 3)
+
+    def answer(_: str) -> Iterator[bytes]:
+        for piece in (b"HTTP/1.1 200 OK\r\n", b"Content-Type: text/html\r\nX: y\r"):
+            yield piece
+            time.sleep(0.05)
+        yield b"\n\r\n" + body
+
+    assert fetched(internet, answer).body == body
+
+
 BOMB = gzip.compress(bytes(1 << 26))
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
 
@@ -150,11 +163,11 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", "longer|no HTTP"),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "no HTTP"),
         (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "no HTTP"),
-        (HEAD + b"X: " + b"y" * (MAX_HEAD + 10), "no HTTP"),
-        (HEAD + b"X: y\r\n" * 50_000, "no HTTP"),
+        (HEAD + b"X: " + b"y" * (MAX_HEAD + 10), "no HTTP|head that has no end"),
+        (HEAD + b"X: y\r\n" * 50_000, "no HTTP|head that has no end"),
         (HEAD + b"\r\n" + bytes(MAX_BODY + 1), "longer than 4 MiB"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 200_000, "longer than 4 MiB"),
-        (reply(BOMB, content_encoding="gzip"), "longer than 4 MiB unpacked"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 200_000, "no HTTP|head that has no end"),
+        (reply(BOMB, content_encoding="gzip"), "longer than 4 MiB"),
         (reply(zlib.compress(bytes(1 << 24)), content_encoding="deflate"), "longer than 4 MiB"),
         (reply(gzip.compress(BOMB), content_encoding="gzip, gzip"), "not asked for"),
         (reply(TEXT, content_encoding="br"), "not asked for"),

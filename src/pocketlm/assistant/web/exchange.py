@@ -91,19 +91,23 @@ def _events(
 ) -> Iterator[h11.Event]:
     """What comes, until the message ends."""
     received = 0
+    has_head = False
     try:
         while True:
             event = wire.next_event()
             if event is h11.NEED_DATA:
+                if not has_head and received > MAX_HEAD:
+                    raise WebError(f"{url} answers with a head that has no end")
+                if received > MAX_HEAD + MAX_BODY:
+                    raise _too_long(url)
                 connection.settimeout(left(deadline))
                 data = connection.recv(_CHUNK)
                 received += len(data)
-                if received > MAX_BODY + MAX_HEAD:
-                    raise WebError(f"{url} is longer than {MAX_BODY >> 20} MiB")
                 wire.receive_data(data)
             elif isinstance(event, h11.EndOfMessage):
                 return
             elif isinstance(event, h11.Event):
+                has_head = has_head or isinstance(event, h11.Response)
                 yield event
             else:  # the connection is closed, or no longer speaks HTTP
                 raise WebError(f"{url} ends before its answer does")
@@ -117,10 +121,14 @@ def _described(head: h11.Response, url: Url) -> Response:
     message["Content-Type"] = stated = _header(head, b"content-type") or ""
     length = _header(head, b"content-length")
     if head.status_code == HTTPStatus.OK and length and int(length) > MAX_BODY:
-        raise WebError(f"{url} is longer than {MAX_BODY >> 20} MiB")
+        raise _too_long(url)
     kind = stated.partition(";")[0].strip().lower()
     charset = message.get_content_charset()
     return Response(url, head.status_code, kind, charset, _header(head, b"location"), b"")
+
+
+def _too_long(url: Url) -> WebError:
+    return WebError(f"{url} is longer than {MAX_BODY >> 20} MiB")
 
 
 def _header(head: h11.Response, name: bytes) -> str | None:
@@ -142,7 +150,7 @@ def _unpacked(pieces: Iterator[bytes], encoding: str, url: Url) -> bytes:
         for piece in pieces:
             body += piece
             if len(body) > MAX_BODY:
-                raise WebError(f"{url} is longer than {MAX_BODY >> 20} MiB")
+                raise _too_long(url)
         return bytes(body)
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise WebError(f"{url} is packed by {encoding[:40]!r}, which was not asked for")
@@ -153,7 +161,7 @@ def _unpacked(pieces: Iterator[bytes], encoding: str, url: Url) -> bytes:
                 inflater = _inflater(piece)
             body += inflater.decompress(piece, MAX_BODY + 1 - len(body))
             if len(body) > MAX_BODY:
-                raise WebError(f"{url} is longer than {MAX_BODY >> 20} MiB unpacked")
+                raise _too_long(url)
     except zlib.error as error:
         raise WebError(f"{url} is packed wrongly: {error}") from None
     if inflater is not None and (not inflater.eof or inflater.unused_data.strip(b"\0")):

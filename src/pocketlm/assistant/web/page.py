@@ -17,7 +17,7 @@ from pocketlm.errors import WebError
 #: The media types that are pages.
 KINDS = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
 
-#: Processor seconds and bytes of memory for one page; an article of a megabyte needs a quarter of one.
+#: Processor seconds and bytes of memory for one page; a long article takes a quarter of a second.
 CPU_SECONDS = 4.0
 MEMORY_BYTES = 1 << 30
 
