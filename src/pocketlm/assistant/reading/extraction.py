@@ -122,7 +122,7 @@ class Extractor:
         prefix = self._model.text_tokens(prompt)
         ids = self._model.tokenizer.encode_run(" " + phrase, after=prefix[-1])
         (logits,) = self._model.engine.continued(prefix, [ids])
-        return float(_log_softmax(logits)[np.arange(len(ids)), ids].sum())
+        return float((logits[np.arange(len(ids)), ids] - _sums(logits)[:-1]).sum())
 
     def _likeliest(self, logits: Logits, text: Text, after: int) -> list[int]:
         """The words that the model would likeliest begin an answer with, in the passage's order."""
@@ -141,9 +141,10 @@ class Extractor:
 
         Its words, its tokens, and the log-probabilities of it and of an end after it.
         """
-        rows = _log_softmax(logits)
-        likelihoods = np.concatenate([[0.0], np.cumsum(rows[np.arange(len(ids)), ids])])
-        ends = np.logaddexp.reduce(rows[:, self._ends], axis=1)
+        sums = _sums(logits)
+        chosen = logits[np.arange(len(ids)), ids] - sums[:-1]
+        likelihoods = np.concatenate([[0.0], np.cumsum(chosen)])
+        ends = _sums(logits[:, self._ends]) - sums
         lengths = np.cumsum([len(self._model.tokenizer.token_bytes(id)) for id in ids]).tolist()
         sizes = {length: size for size, length in enumerate(lengths, start=1)}
         for count, word in enumerate(run, start=1):
@@ -167,6 +168,8 @@ def _run(words: Sequence[Word], start: int) -> list[Word]:
     return [word for word in run if word.sentence == run[0].sentence]
 
 
-def _log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+def _sums(logits: Logits) -> npt.NDArray[np.float64]:
+    """ln of the sum of e to the power of each row's numbers."""
+    top = logits.max(axis=-1)
+    rest = np.exp(logits - top[:, None]).sum(axis=-1, dtype=np.float64)
+    return np.asarray(top + np.log(rest))
