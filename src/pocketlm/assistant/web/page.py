@@ -6,6 +6,8 @@ from.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from importlib.util import find_spec
 from typing import Any
 
@@ -40,9 +42,14 @@ class PageReader:
                 " install them with `pip install 'pocketlm[search]'`"
             )
 
-    def warm(self, deadline: float) -> None:
-        """Start the process, which imports for a while, and wait until it answers."""
-        self.allows("", "", "", deadline)
+    def warm(self) -> None:
+        """Start the process, which imports for a while, without waiting for it."""
+
+        def ask() -> None:
+            with contextlib.suppress(ChildError):  # whoever asks next is told
+                self._child.ask({"agent": "", "url": ""})
+
+        threading.Thread(target=ask, daemon=True).start()
 
     def read(self, response: Response, deadline: float) -> list[Passage]:
         """The passages of a page, in its order. Raises WebError for none, or for too late."""

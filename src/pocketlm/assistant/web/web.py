@@ -119,9 +119,10 @@ class Web:
             )
         self._reader.check()
         deadline = soon(self._seconds)
+        if not self._fetcher.offline:
+            self._reader.warm()  # while the engine is asked
+        results = self._results(query)
         with ThreadPoolExecutor(PAGES, thread_name_prefix="web") as pool:
-            pool.submit(self._reader.warm, deadline)  # while the engine is asked
-            results = self._results(query)
             outcomes = list(
                 pool.map(lambda result: self._outcome(result, deadline), results[:PAGES])
             )
