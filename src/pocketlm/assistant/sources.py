@@ -52,5 +52,5 @@ def open_sources(
                 case "web":
                     from pocketlm.assistant.web.web import Web
 
-                    found.append(stack.enter_context(Web(searxng, home=home)))
+                    found.append(stack.enter_context(Web(searxng, home=home, ranker=ranker)))
         yield found

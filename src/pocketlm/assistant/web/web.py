@@ -15,13 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pocketlm.assistant.index.ranking import Ranker
+from pocketlm.assistant.index.words import words
 from pocketlm.assistant.passage import Passage
 from pocketlm.assistant.web.cache import Cache
 from pocketlm.assistant.web.fetch import Fetcher
 from pocketlm.assistant.web.page import KINDS, PageReader
 from pocketlm.assistant.web.patience import soon
 from pocketlm.assistant.web.providers import MAX_QUERY, Ddgs, Provider, Result, Searxng
-from pocketlm.assistant.web.rank import ranked
 from pocketlm.assistant.web.robots import Robots
 from pocketlm.assistant.web.url import Url
 from pocketlm.errors import AddressError, ParameterError, WebError
@@ -61,6 +62,7 @@ class Web:
         searxng: str | None = None,
         *,
         home: Path | None = None,
+        ranker: Ranker | None = None,
         keep: bool = True,
         offline: bool | None = None,
         seconds: float = SEARCH_SECONDS,
@@ -68,11 +70,13 @@ class Web:
     ) -> None:
         """Search by the SearXNG server at that URL, or `POCKETLM_SEARXNG`; without, by ddgs.
 
-        What is brought is cached in `home` (None: `default_home`), unless `keep` is False.
-        `offline` None asks `POCKETLM_OFFLINE`. Raises ParameterError for a URL that is none.
+        What is brought is cached in `home` (None: `default_home`), unless `keep` is False. Without
+        a `ranker` words alone count. `offline` None asks `POCKETLM_OFFLINE`. Raises ParameterError
+        for a URL that is none.
         """
         self._fetcher = fetcher or Fetcher(offline=offline)
         self._seconds = seconds
+        self._ranker = ranker or Ranker(None)
         self._cache = Cache((home or default_home()) / "web.db") if keep else None
         self._reader = PageReader()
         self._robots = Robots(self._fetcher, self._reader, self._cache)
@@ -113,9 +117,10 @@ class Web:
         title says so.
         """
         query = " ".join(query.encode("utf-8", "replace").decode().split())
-        if not 0 < len(query) <= MAX_QUERY:
+        words(query)  # there must be some
+        if len(query) > MAX_QUERY:
             raise ParameterError(
-                f"the query has {len(query)} characters; a search engine takes 1 to {MAX_QUERY}"
+                f"the query has {len(query)} characters; a search engine takes {MAX_QUERY}"
             )
         self._reader.check()
         deadline = soon(self._seconds)
@@ -138,7 +143,7 @@ class Web:
                 passages.extend(_quoted(result))
         if unread and not passages:
             raise WebError(f"of {len(results)} pages found none could be read: {unread[0].reason}")
-        return Findings(ranked(query, passages, count), unread)
+        return Findings(self._ranker.best(query, passages, count), unread)
 
     def read(self, url: str, deadline: float) -> list[Passage]:
         """The passages of one page, from the cache or the web. Raises WebError, OfflineError."""
