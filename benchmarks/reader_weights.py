@@ -88,13 +88,13 @@ def left_out(cases: Sequence[Case], used: Sequence[str]) -> tuple[float, float]:
 class Found:
     """What the best phrases of the passages that a search found have going for them.
 
-    `read` gives each passage's score, lift, agreement with what the model remembers, and rightness.
+    `read` gives each passage's score, agreement with what the model remembers, and rightness.
     """
 
     def __init__(self, read: Mapping[str, tuple[float, ...]], passages: Sequence[str]) -> None:
         rows = [(read[passage], float(rank)) for rank, passage in enumerate(passages)]
         self.evidence = [
-            astuple(Evidence(score, lift, rank, agrees)) for (score, lift, agrees, _), rank in rows
+            astuple(Evidence(score, rank, agrees)) for (score, agrees, _), rank in rows
         ]
         self.exact = [right for (*_, right), _ in rows]
 
@@ -114,9 +114,8 @@ def read_all(
     for passage in passages:
         phrase = extractor.read(question.text, passage)
         assert phrase is not None
-        lift = extractor.lift(question.text, phrase.text, passage)
         agrees = float(normalised(phrase.text) == remembered)
-        found[passage] = (phrase.score, lift, agrees, exact(phrase.text, question.answers))
+        found[passage] = (phrase.score, agrees, exact(phrase.text, question.answers))
     return found
 
 
@@ -157,7 +156,7 @@ def confidence(
         there.append(Found(seen, ranked[:read]))
         away.append(Found(seen, rest[:read]))
     names = [field.name for field in fields(Evidence)]
-    for used in ([0], [0, 1], [0, 2], [0, 1, 2], [0, 1, 2, 3]):
+    for used in ([0], [0, 1], [0, 1, 2]):
         weights = logistic([*there, *away], used)
         known = np.array([each.best(weights) for each in there])
         unknown = np.array([each.best(weights)[0] for each in away])

@@ -137,9 +137,8 @@ class Asker:
             phrase = self._extractor.read(question, passage.text)
             if phrase is None:
                 continue
-            lift = self._extractor.lift(question, phrase.text, passage.text)
             agrees = remembered == phrase.text.strip(" .").lower()
-            likely = probability(Evidence(phrase.score, lift, rank, agrees))
+            likely = probability(Evidence(phrase.score, rank, agrees))
             if best is None or likely > best[0]:
                 best = likely, passage, phrase
         if best is None or best[0] < LEAST:

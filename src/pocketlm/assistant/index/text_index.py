@@ -44,8 +44,9 @@ class TextIndex:
         builder = tantivy.SchemaBuilder()
         for field in _FIELDS:
             builder.add_text_field(field, tokenizer_name="words", index_option="freq")
-        builder.add_unsigned_field("content", indexed=True)
-        builder.add_unsigned_field("passage", stored=True)
+        # Not unsigned: tantivy 0.27 removes nothing by such a term.
+        builder.add_integer_field("content", indexed=True)
+        builder.add_integer_field("passage", stored=True)
         self._schema = builder.build()
         self._writer: IndexWriter | None = None
         self._heap = _SMALL_HEAP if folder is None else _HEAP
@@ -68,8 +69,8 @@ class TextIndex:
         document = tantivy.Document()
         document.add_text("title", title)
         document.add_text("text", text)
-        document.add_unsigned("content", content)
-        document.add_unsigned("passage", passage)
+        document.add_integer("content", content)
+        document.add_integer("passage", passage)
         self._writing().add_document(document)
 
     def remove(self, content: int) -> None:
@@ -102,6 +103,7 @@ class TextIndex:
             for term in terms
             for field in _FIELDS
         ]
+        self._index.reload()  # another process may have committed
         searcher = self._index.searcher()
         hits = searcher.search(Query.boolean_query(either), count, count=False).hits
         return [Hit(searcher.doc(address)["passage"][0], score) for score, address in hits]

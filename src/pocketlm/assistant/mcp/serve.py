@@ -6,6 +6,7 @@ connect is decided elsewhere.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -56,13 +57,19 @@ class Assistant:
         system: str | None = None,
         sampling: Mapping[str, Any] | None = None,
         load: Mapping[str, Any] | None = None,
+        freely: bool | None = None,
     ) -> None:
-        """Open nothing yet. The index is under `home`; `load` is for `pocketlm.load`."""
+        """Open nothing yet. The index is under `home`; `load` is for `pocketlm.load`.
+
+        With `freely` the model answers from passages in its own words, without it in theirs; None
+        is what was measured to suit it, now if need be.
+        """
         self._path = model
         self._home = home
         self._system = system
         self._sampling = dict(sampling or {})
         self._load = dict(load or {})
+        self._freely = freely
         self._lock = threading.RLock()
         self._opened = ExitStack()
 
@@ -73,16 +80,20 @@ class Assistant:
         sources, ranker = self._searched()
         return search(sources, query, count, ranker)
 
-    def ask(self, question: str) -> dict[str, Any]:
-        """An answer from passages, with citations: see `asking.Answer.as_json`."""
+    def ask(self, question: str, tell: Callable[[str], None]) -> dict[str, Any]:
+        """An answer from passages, with citations: see `asking.Answer.as_json`.
+
+        `tell` hears what is being done.
+        """
         from pocketlm.assistant.asking import Asker
         from pocketlm.assistant.reading import choice
 
         sources, ranker = self._searched()
         model = self._answering()
-        with self._lock:  # what is measured once
-            freely = choice.measured(model, self._home, lambda _: None).freely
-        return Asker(model, sources, ranker, freely=freely).ask(question).as_json()
+        with self._lock:  # it is measured once
+            if self._freely is None:
+                self._freely = choice.measured(model, self._home, tell).freely
+        return Asker(model, sources, ranker, freely=self._freely).ask(question, tell).as_json()
 
     def chat(
         self, prompt: str, most_tokens: int, leaving: threading.Event, tell: Callable[[int], None]
@@ -159,13 +170,19 @@ def make_server(assistant: Assistant) -> MCPServer[None]:
 
     @server.tool(annotations=_READING)
     async def ask(
+        context: Context,
         question: Annotated[_Text, Field(description="One question, as a sentence.")],
     ) -> dict[str, Any]:
         """Answer a question from the texts that the owner of this machine has indexed.
 
         The answer comes with the passages that it rests on; "found" is false where none holds it.
         """
-        return await turns.take(lambda: assistant.ask(question))
+        steps = itertools.count(1)
+
+        def tell(step: str) -> None:
+            from_thread.run(context.report_progress, next(steps), None, step)
+
+        return await turns.take(lambda: assistant.ask(question, tell))
 
     @server.tool(annotations=_READING, structured_output=False)
     async def chat(

@@ -17,18 +17,16 @@ class Evidence:
 
     #: Its clues' score.
     score: float
-    #: By how many nats the passage makes it likelier than the question alone does.
-    lift: float
     #: The passage's place in what the search found, from 0 on.
     rank: float
     #: Whether the model, asked without any passage, says the same.
     agrees: float
 
 
-WEIGHTS = Evidence(0.0, 0.0, 0.0, 0.0)
-BIAS = 0.0
-#: Below this probability nothing was found.
-LEAST = 0.1
+WEIGHTS = Evidence(score=0.832, rank=-0.827, agrees=5.4)
+BIAS = -3.189
+#: Below this probability nothing was found: a wrong answer is worse than none.
+LEAST = 0.2
 
 
 def probability(evidence: Evidence) -> float:

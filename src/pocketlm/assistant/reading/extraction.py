@@ -112,18 +112,6 @@ class Extractor:
         answer = self._model.generate(prompt, max_tokens=2 * MOST_WORDS, stop=["\n"])
         return answer.text.strip()
 
-    def lift(self, question: str, phrase: str, passage: str) -> float:
-        """By how many nats the passage raises a phrase's log-probability after the question."""
-        alone = f"{_CLOSED}Question: {question}\nAnswer:"
-        with_it = self.prompt(question, passage)
-        return self._likelihood(with_it, phrase) - self._likelihood(alone, phrase)
-
-    def _likelihood(self, prompt: str, phrase: str) -> float:
-        prefix = self._model.text_tokens(prompt)
-        ids = self._model.tokenizer.encode_run(" " + phrase, after=prefix[-1])
-        (logits,) = self._model.engine.continued(prefix, [ids])
-        return float((logits[np.arange(len(ids)), ids] - _sums(logits)[:-1]).sum())
-
     def _likeliest(self, logits: Logits, text: Text, after: int) -> list[int]:
         """The words that the model would likeliest begin an answer with, in the passage's order."""
         encode = self._model.tokenizer.encode_run
