@@ -61,12 +61,11 @@ class Archive:
         return int(self._ask("count", text=words))
 
     def passages(self, entries: Sequence[str]) -> list[Passage]:
-        """All passages of entries, where redirections lead included."""
-        source = f"zim:{self.path.stem}/"
-        read = self._ask("read", entries=list(entries))
+        """All passages of entries, or of those to which they redirect."""
+        read = {path: pieces for path, pieces in self._ask("read", entries=list(entries))}
         return [
-            Passage(source + entry, title, text)
-            for entry, pieces in zip(entries, read, strict=True)
+            Passage(f"zim:{self.path.stem}/{path}", title, text)
+            for path, pieces in read.items()
             for title, text in pieces
         ]
 

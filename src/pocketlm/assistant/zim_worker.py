@@ -82,18 +82,18 @@ def _searched(archive: Any, text: str, count: int | None) -> Any:  # noqa: ANN40
     return list(search.getResults(0, count)) if count else search.getEstimatedMatches()
 
 
-def _read(archive: Any, path: str) -> list[Piece]:  # noqa: ANN401
-    """The passages of an article; none of what is no article, or too large to be one."""
+def _read(archive: Any, path: str) -> tuple[str, list[Piece]]:  # noqa: ANN401
+    """Where an article is, and its passages; none of what is no article, or too large to be one."""
     entry = archive.get_entry_by_path(path)
     for _ in range(_MOST_HOPS):
         if not entry.is_redirect:
             break
         entry = entry.get_redirect_entry()
     else:
-        return []
+        return path, []
     item = entry.get_item()
     if item.size > _MOST_BYTES or not item.mimetype.startswith("text/html"):
-        return []
+        return entry.path, []
     page = parsed(bytes(item.content).decode(errors="replace"), drop=_is_beside)
     document = Document(page.blocks, entry.title)
     found = []
@@ -101,7 +101,7 @@ def _read(archive: Any, path: str) -> list[Piece]:  # noqa: ANN401
         found.append(piece)
         if len(found) == _MOST_PASSAGES:
             break
-    return found
+    return entry.path, found
 
 
 def _is_beside(element: etree._Element) -> bool:
