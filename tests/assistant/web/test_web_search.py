@@ -195,7 +195,7 @@ def test_an_engine_that_finds_nothing(web: Callable[..., Web]) -> None:
 @pytest.mark.parametrize("query", ["", " \n", "^", "x" * (MAX_QUERY + 1)])
 def test_no_query(web: Callable[..., Web], query: str) -> None:
     source = web()
-    with pytest.raises(ParameterError, match="no word|characters"):
+    with pytest.raises(ParameterError, match=r"no word|characters"):
         source.search(query, 5)
     assert source.engine.requests == []
 
@@ -203,14 +203,7 @@ def test_no_query(web: Callable[..., Web], query: str) -> None:
 def test_odd_queries(internet: Internet, web: Callable[..., Web]) -> None:
     internet.add("moon.example", {"/": article("Tides", MOON)})
     source = web(("http://moon.example/", "Tides", ""))
-    for query in (
-        "NEAR(tides moon)",
-        '"tides',
-        "tides AND OR *",
-        "tides\0 moon",
-        "tides \ud800",
-        "^",
-    ):
+    for query in ("NEAR(tides moon)", '"tides', "tides AND OR *", "tides\0 moon", "tides \ud800"):
         source.search(query, 3)
     assert source.search('tides\' "moon" --', 3)[0].source == "http://moon.example/"
 
