@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pocketlm.cli import options
+from pocketlm.cli.ask import Reader
 from pocketlm.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -237,6 +238,9 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="Another name of this server; repeatable."),
     ] = None,
+    reader: Annotated[
+        Reader, typer.Option(help="How ask answers: see `pocketlm ask`.")
+    ] = Reader.AUTO,
     threads: options.Threads = None,
     context: options.Context = None,
     offline: options.Offline = False,
@@ -278,6 +282,7 @@ def serve(
         system=None if preset is None else preset.system,
         sampling=options.sampling(preset),
         load={"threads": threads, "context": context},
+        freely=None if reader is Reader.AUTO else reader is Reader.FREE,
     )
     try:
         if http is None:

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pocketlm.serve.errors import ApiError
 from pocketlm.serve.guard import Guard
 from pocketlm.serve.run import GRACE_SECONDS, Impatient, listen
 from pocketlm.serve.settings import Settings
@@ -70,17 +71,19 @@ def make_app(server: MCPServer[None], settings: Settings) -> ASGIApp:
         # The guard has looked at names and origins, on every path.
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    return Guard(_Refusals(app), settings)
+    return Guard(_Door(app), settings)
 
 
-class _Refusals:
-    """Answers what the guard refuses."""
+class _Door:
+    """Answers what the guard refuses, and streams that nothing would ever come from."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = scope.get("state", {}).get("refusal")
+        refusal: ApiError | None = scope.get("state", {}).get("refusal")
+        if refusal is None and scope["type"] == "http" and scope["method"] != "POST":
+            refusal = ApiError(405, "ask by POST: no session is kept, and no stream is open")
         if refusal is None:
             await self._app(scope, receive, send)
             return

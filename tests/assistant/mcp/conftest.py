@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,22 +34,33 @@ def stranger(tmp_path) -> Stranger:
     )
 
 
-@pytest.fixture(scope="session", params=["events", "json"])
-def listening(request, tmp_path_factory) -> Iterator[Stranger]:
-    """A stranger over HTTP, in each form that answers may have."""
-    folder = tmp_path_factory.mktemp("stranger")
-    command = [sys.executable, HERE / "stranger.py", folder, "--http", f"--{request.param}"]
+@contextmanager
+def over_http(folder: Path, form: str) -> Iterator[Stranger]:
+    """A stranger over HTTP, which answers in one of the two forms that there are."""
+    command = [sys.executable, HERE / "stranger.py", folder, "--http", form]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
         port = int(started.stdout.readline())
         yield Stranger(folder, made(url=f"http://127.0.0.1:{port}/mcp"))
         started.kill()  # it may have been told to wait for ever
 
 
+@pytest.fixture(scope="session")
+def listening(tmp_path_factory) -> Iterator[Stranger]:
+    with over_http(tmp_path_factory.mktemp("stranger"), "--events") as found:
+        yield found
+
+
 @pytest.fixture
 def remote(listening) -> Stranger:
-    """The same, as if nobody had asked it before."""
+    """A stranger over HTTP, as if nobody had asked it before."""
     (listening.folder / "calls").unlink(missing_ok=True)
     return listening
+
+
+@pytest.fixture
+def remote_json(tmp_path) -> Iterator[Stranger]:
+    with over_http(tmp_path, "--json") as found:
+        yield found
 
 
 @pytest.fixture

@@ -26,8 +26,9 @@ def test_tools_are_listed_and_called(stranger, loop):
     check_tools(stranger, loop)
 
 
-def test_tools_are_listed_and_called_over_http(remote, loop):
+def test_tools_are_listed_and_called_over_http(remote, remote_json, loop):
     check_tools(remote, loop)
+    check_tools(remote_json, loop)
 
 
 def check_tools(stranger, loop):
