@@ -179,11 +179,11 @@ def parts(text: str) -> list[str]:
     """A text cut at ends of sentences into parts of at most `MOST_CHARACTERS`, where it has any."""
     if len(text) <= MOST_CHARACTERS:
         return [text]
-    found = [""]
+    found: list[str] = []
     for sentence in Text(text).sentences:
         for piece in wrap(sentence, MOST_CHARACTERS):
-            if len(found[-1]) + len(piece) < MOST_CHARACTERS:
-                found[-1] = f"{found[-1]} {piece}".strip()
+            if found and len(found[-1]) + len(piece) < MOST_CHARACTERS:
+                found[-1] += f" {piece}"
             else:
                 found.append(piece)
     return found
