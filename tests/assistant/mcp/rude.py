@@ -1,4 +1,4 @@
-"""A program that is no good MCP server, made without the SDK: `rude.py HOW [FOLDER]`."""
+"""A small MCP server without the SDK, most often a bad one: `rude.py HOW [FOLDER]`."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 how = sys.argv[1]
+folder = Path(sys.argv[-1])
 
 
 def say(message):
@@ -51,7 +52,7 @@ match how:
     case "deaf":  # never ends by itself, and neither does what it started
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         child = subprocess.Popen(["sleep", "1000"])
-        (Path(sys.argv[2]) / "pids").write_text(f"{os.getpid()} {child.pid}")
+        (folder / "pids").write_text(f"{os.getpid()} {child.pid}")
         for id in answers():
             say({"id": id, "result": {"tools": []}})
         time.sleep(1000)
@@ -74,6 +75,8 @@ match how:
 
 for id in answers():
     match how:
+        case "lists":  # in good manners, what tools.json says
+            say({"id": id, "result": {"tools": json.loads((folder / "tools.json").read_text())}})
         case "hangs":
             time.sleep(1000)
         case "dies":
