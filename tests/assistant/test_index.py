@@ -138,7 +138,7 @@ def test_what_is_passed_over_is_counted(index, folder):
     assert report.skipped == {
         "hidden": 2,
         "made by programs": 3,
-        "is no text": 1,
+        "not text": 1,
         "devices and pipes": 1,
     }
     assert sources(index, "unwanted") == []

@@ -62,7 +62,7 @@ class Archive:
 
     def passages(self, entries: Sequence[str]) -> list[Passage]:
         """All passages of entries, or of those to which they redirect."""
-        read = {path: pieces for path, pieces in self._ask("read", entries=list(entries))}
+        read = dict(self._ask("read", entries=list(entries)))
         return [
             Passage(f"zim:{self.path.stem}/{path}", title, text)
             for path, pieces in read.items()

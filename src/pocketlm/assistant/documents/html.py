@@ -35,6 +35,8 @@ _HIDING = re.compile(
     re.IGNORECASE,
 )
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w-]{1,40})", re.IGNORECASE)
+#: White space that is not one space.
+_SPACE = re.compile(r" *[^\S ]\s*| {2,}")
 #: Signs that link a heading to itself.
 _PERMALINK = re.compile(r"\s*[¶§#]\s*$")
 
@@ -117,7 +119,7 @@ class _Page:
         text = "".join(self._text)
         self._text.clear()
         headings = tuple(heading for _, heading in self._headings)
-        text = text.strip("\n") if self._pre else " ".join(text.split()).strip(" |")
+        text = text.strip("\n") if self._pre else _SPACE.sub(" ", text).strip(" |")
         if text.strip(" •\n\t"):
             self._blocks.append(Block(text, headings, lines=bool(self._pre)))
 

@@ -20,6 +20,8 @@ _ENOUGH, _MOST, _FEW = 750, 1250, 300
 _OVERLAP = 150
 _LONGEST_TITLE = 200
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\Wa-z_])|(?<=[。！？])")
+#: White space that is not one space.
+_SPACE = re.compile(r" *[^\S ]\s*| {2,}")
 _BETWEEN = " › "
 
 
@@ -85,14 +87,19 @@ def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], list[_
 
 def _lines(headings: Sequence[str], below: str) -> list[_Unit]:
     """Headings as lines; not those that the text below begins with, as a definition does."""
-    return [_Unit("\n", heading) for heading in headings if not below.startswith(heading)]
+    return [
+        _Unit("\n", short)
+        for heading in headings
+        if not below.startswith(heading)
+        for short in _cut(heading)
+    ]
 
 
 def _units(block: Block) -> Iterator[_Unit]:
     if block.lines:
         parts = [line.rstrip() for line in block.text.split("\n")]
     else:
-        parts = sentences(" ".join(block.text.split()))
+        parts = sentences(_SPACE.sub(" ", block.text))
     before = "\n"
     for part in parts:
         for short in _cut(part):

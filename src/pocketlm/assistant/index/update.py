@@ -115,9 +115,9 @@ class Update:
         content, problem, modified = None, None, found.modified
         try:
             content = self._content(found.path, path)
-        except NotTextError as error:
+        except NotTextError:
             problem = ""
-            self.report.skipped[str(error)] += 1
+            self.report.skipped["not text"] += 1
         except ReadingError as error:
             problem = str(error)
             self.report.problems.append((path, problem))
