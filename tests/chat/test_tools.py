@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from pocketlm.chat.tools import Call, CallReader, Tool, Toolbox, is_native, plain
+from pocketlm.chat.call_forms import HERMES, LLAMA, PHI, Call, native_form
+from pocketlm.chat.template import ChatTemplate
+from pocketlm.chat.tools import CallReader, Tool, Toolbox, plain, prepared
 from pocketlm.engine.constraint import Compiler, from_regex, from_schema
 from pocketlm.errors import ParameterError
 
@@ -131,19 +133,19 @@ def test_what_is_no_set_of_functions_is_refused(make, word):
 def test_the_model_is_told_in_the_system_prompt_or_by_its_template():
     box = Toolbox([WEATHER])
     question = {"role": "user", "content": "Hi"}
-    told, tools = box.told([question], native=False)
+    told, tools = box.told([question], native=None)
     assert told[0]["role"] == "system"
     assert '"get_weather"' in told[0]["content"]
     assert told[1:] == [question]
     assert tools is None
     system = {"role": "system", "content": "Be brief."}
-    told, _ = box.told([system, question], native=False)
+    told, _ = box.told([system, question], native=None)
     assert told[0]["content"].startswith("Be brief.\n\n")
-    told, tools = box.told([system, question], native=True)
+    told, tools = box.told([system, question], native=HERMES)
     assert told == [system, question]
     assert tools[0]["function"]["name"] == "get_weather"
-    assert is_native("{% if tools %}<tool_call>{% endif %}")
-    assert not is_native("{{ messages }}")
+    assert native_form("{% if tools %}<tool_call>{% endif %}") is HERMES
+    assert native_form("{{ messages }}") is None
 
 
 def test_calls_and_results_become_text_where_a_template_knows_none():
@@ -181,3 +183,124 @@ def test_a_random_text_by_the_grammar_is_read_whole(compiler):
         for call in calls:
             assert call.name in ("get_weather", "add")
             json.loads(call.arguments)
+
+
+FORMS = {
+    HERMES: ["<tool_call>\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", "arguments"],
+    LLAMA: ["", None, "", "parameters"],
+    PHI: ["functools[", ", ", "]", "arguments"],
+}
+ALL = pytest.mark.parametrize("form", FORMS, ids=["hermes", "llama", "phi"])
+
+
+def written(form, *calls):
+    before, between, after, key = FORMS[form]
+    each = [json.dumps({"name": name, key: arguments}) for name, arguments in calls]
+    return before + (between or "?").join(each) + after
+
+
+PARIS, THREE = ("get_weather", {"city": "Paris"}), ("add", {"a": 3})
+
+
+def allowed(compiler, form, text, **options):
+    matcher = compiler.matcher(
+        Toolbox([WEATHER, ADD], **options).constraint(None, form), frozenset({END})
+    )
+    for byte in text.encode():
+        if matcher.finished or not matcher.allowed()[byte]:
+            return False
+        matcher.advance(byte)
+    return matcher.finished or bool(matcher.allowed()[END])
+
+
+@ALL
+def test_each_form_has_text_or_sound_calls(compiler, form):
+    call = written(form, PARIS)
+    for text in ("Hello.", call, "a < b [1] {", "ö\n\n", "{}", "func", f"{call[:4]} and so on"):
+        assert allowed(compiler, form, text), text
+    wrong = [call.replace("city", "town"), call.replace("get_weather", "rm"), f"{call} and then"]
+    for text in ("", form.mark, call[:-2], *wrong):
+        assert not allowed(compiler, form, text), text
+    both = written(form, PARIS, THREE)
+    assert allowed(compiler, form, both) == (form is not LLAMA)
+    assert not allowed(compiler, form, both, parallel=False)
+    assert allowed(compiler, form, f"Well. {call}")  # Llama's is text then
+    assert allowed(compiler, form, call, required=True)
+    assert not allowed(compiler, form, "Hello.", required=True)
+    assert not allowed(compiler, form, call, only="add")
+
+
+@ALL
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_each_form_is_read_however_it_arrives(form, size):
+    calls = [PARIS, THREE] if form is not LLAMA else [PARIS]
+    shown = "Well, see [1]: {" if form is not LLAMA else ""
+    text = shown + written(form, *calls)
+    reader = CallReader(form)
+    said, found = "", []
+    for start in range(0, len(text), size):
+        more, new = reader.push(text[start : start + size])
+        said += more
+        found += new
+    assert said + reader.finish() == shown
+    assert found == [Call(name, json.dumps(arguments)) for name, arguments in calls]
+    assert form.written(found) == written(form, *calls)
+    cut = CallReader(form)
+    whole = written(form, PARIS)
+    assert cut.push(whole[: whole.rindex("}")]) == ("", [])
+    assert cut.finish() == ""
+
+
+@ALL
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_text_is_no_call_in_any_form(form, size):
+    text = 'Say {"name": "x"} or functools or <tool_cal or {"na'
+    reader = CallReader(form)
+    said = "".join(reader.push(text[at : at + size])[0] for at in range(0, len(text), size))
+    assert said + reader.finish() == text
+
+
+#: In the conventions of the models' own templates, without what does not concern calls.
+TEMPLATES = {
+    LLAMA: (
+        "{% for m in messages %}<|start_header_id|>{{ m.role if m.role != 'tool' else 'ipython' }}"
+        "<|end_header_id|>\n\n{% if tools and loop.first %}Respond in the format "
+        '{"name": function name, "parameters": dictionary of arguments}.\n'
+        "{% for t in tools %}{{ t | tojson }}\n{% endfor %}{% endif %}"
+        "{% if m.tool_calls %}{% set f = m.tool_calls[0].function %}"
+        '{"name": "{{ f.name }}", "parameters": {{ f.arguments | tojson }}}'
+        "{% else %}{{ m.content }}{% endif %}<|eot_id|>{% endfor %}"
+    ),
+    PHI: (
+        "{% for m in messages %}{% if m.role == 'system' and m.tools %}"
+        "<|system|>{{ m.content }}<|tool|>{{ m.tools }}<|/tool|><|end|>{% else %}"
+        "<|{{ m.role }}|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
+    ),
+}
+SAID = [
+    {"role": "user", "content": "And in Paris?"},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"function": {"name": PARIS[0], "arguments": PARIS[1]}}],
+    },
+    {"role": "tool", "content": "sunny"},
+]
+
+
+@pytest.mark.parametrize("form", TEMPLATES, ids=["llama", "phi"])
+def test_templates_are_told_in_their_own_form(form):
+    source = TEMPLATES[form]
+    assert native_form(source) is form
+    template = ChatTemplate(source)
+    told, tools = prepared(SAID, Toolbox([WEATHER]), source)
+    text = template.render(told, tools=tools)
+    template.close()
+    assert '"get_weather"' in text.partition("And in Paris?")[0]
+    call = json.dumps({"name": "get_weather", FORMS[form][3]: PARIS[1]})
+    assert call in text
+    assert ("functools[" in text) == (form is PHI)
+    role = {LLAMA: "<|start_header_id|>ipython", PHI: "<|tool|>"}[form]
+    assert role in text.partition(call)[2].partition("sunny")[0]
+    assert "<tool_call>" not in text
+    assert "<tool_response>" not in text

@@ -55,6 +55,7 @@ class Message(TypedDict, total=False):
     name: NotRequired[str]
     tool_calls: NotRequired[Sequence[Mapping[str, Any]]]
     tool_call_id: NotRequired[str]
+    tools: NotRequired[str]
 
 
 def chat_tokens(

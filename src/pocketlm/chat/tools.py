@@ -2,15 +2,11 @@
 
 Knows messages and grammars. Calls nothing, and does not know who offers the functions.
 
-There is one written form, the one that Hermes and Qwen models were trained with:
-
-    <tool_call>
-    {"name": "weather", "arguments": {"city": "Paris"}}
-    </tool_call>
-
-A template that has this form is given the functions; for any other, they are described in the
-system prompt. A grammar holds the model to it, so that every model can call functions, and a call
-is always sound. It always has a branch for plain text, unless the caller demands a call.
+Families of models write calls in forms of their own (`call_forms.py`). A template that has one is
+given the functions; for any other, they are described in the system prompt, with the form that
+Hermes and Qwen models were trained with. A grammar holds the model to the form, so that every model
+can call functions, and a call is always sound. It always has a branch for plain text, unless the
+caller demands a call.
 """
 
 from __future__ import annotations
@@ -21,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pocketlm.chat.call_forms import HERMES, LLAMA, PHI, Form, native_form
+from pocketlm.chat.call_forms import Call as Call
 from pocketlm.chat.prompt import Message
 from pocketlm.engine.constraint import Constraint, json_rule
 from pocketlm.engine.schema import checked
@@ -29,7 +27,6 @@ from pocketlm.errors import ParameterError
 #: Most functions of a request, and most calls of an answer.
 MOST_TOOLS, MOST_CALLS = 128, 16
 
-_OPEN, _CLOSE = "<tool_call>\n", "\n</tool_call>"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ABOUT = """\
 You can call functions. These are the functions that there are, each as a JSON object:
@@ -39,6 +36,7 @@ To call one, write nothing but this, with the function's name and arguments put 
 {{"name": "…", "arguments": {{…}}}}
 </tool_call>
 What it returns comes in the next message. If no function helps, answer as usual."""
+_PLAIN = "You are a helpful assistant with some tools."
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,6 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function that a model wants called, `arguments` as JSON text."""
-
-    name: str
-    arguments: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ class Toolbox:
         if self.only is not None and self.only not in names:
             raise ParameterError(f"tool_choice names {self.only[:80]!r}, which is not among tools")
 
-    def constraint(self, answer: Constraint | None = None) -> Constraint:
+    def constraint(self, answer: Constraint | None = None, form: Form = HERMES) -> Constraint:
         """What the model may write: calls, or plain text (or what `answer` says in its place).
 
         Raises ParameterError for arguments' schemas that are unsound.
@@ -99,32 +89,37 @@ class Toolbox:
         tools = [tool for tool in self.tools if self.only in (None, tool.name)]
         rules = []
         for index, tool in enumerate(tools):
-            head = json.dumps(f'{{"name": {json.dumps(tool.name)}, "arguments": ')
-            rules.append(f"call_{index}: {head} arguments_{index} {json.dumps('}' + _CLOSE)}")
+            head, end = json.dumps(form.head(tool.name)), json.dumps("}")
+            rules.append(f"call_{index}: {head} arguments_{index} {end}")
             schema = checked({"type": "object", **tool.parameters}, lenient=not tool.strict)
             rules.append(f"arguments_{index}: {json_rule(schema, lenient=not tool.strict)}")
         rules.append("call: " + " | ".join(f"call_{index}" for index in range(len(tools))))
-        several = self.parallel and self.only is None
-        opened = json.dumps(_OPEN)
-        more = f'("\\n" {opened} call){{0,{MOST_CALLS - 1}}}' if several else ""
-        rules.append(f"calls: call {more}")
+        more = ""
+        if self.parallel and self.only is None and form.between is not None:
+            more = f"({json.dumps(form.between)} call){{0,{MOST_CALLS - 1}}}"
+        after = json.dumps(form.after) if form.after else ""
+        rules.append(f"calls: call {more} {after}")
+        before = json.dumps(form.before) if form.before else ""
         if self.required or self.only is not None:
-            rules.append(f"start: {opened} calls")
-        elif answer is None:
+            rules.append(f"start: {before} calls")
+        elif answer is None and form.before:
             rules.append("start: TEXT | before calls")
-            rules.append(f"before[suffix={opened}]: /(?s:.*)/")
-            rules.append(f"TEXT: /(?s:.+)/ & ~/(?s:.*){_OPEN.strip()}(?s:.*)/")
+            rules.append(f"before[suffix={before}]: /(?s:.*)/")
+            rules.append(f"TEXT: /(?s:.+)/ & ~/(?s:.*){_literal(form.mark)}(?s:.*)/")
+        elif answer is None:
+            rules.append("start: TEXT | calls")
+            rules.append(f"TEXT: /(?s:.+)/ & ~/{_literal(form.mark)}(?s:.*)/")
         elif answer.kind == "schema":
-            rules.append(f"start: answer | {opened} calls")
+            rules.append(f"start: answer | {before} calls")
             rules.append(f"answer: {json_rule(json.loads(answer.source))}")
         else:
             raise ParameterError(f"{answer.kind} cannot go with tools; a schema can")
         return Constraint("tools", "\n".join(rules))
 
     def told(
-        self, messages: Sequence[Message], *, native: bool
+        self, messages: Sequence[Message], *, native: Form | None
     ) -> tuple[list[Message], list[dict[str, Any]] | None]:
-        """The messages, and the functions for the template if it knows their form (`native`)."""
+        """The messages, and the functions for a template that knows a form of calls (`native`)."""
         described = [
             {
                 "type": "function",
@@ -136,36 +131,45 @@ class Toolbox:
             }
             for tool in self.tools
         ]
-        if native:
+        if native is PHI:  # its template takes them as a text of the system prompt's
+            about = json.dumps([each["function"] for each in described], ensure_ascii=False)
+            system, rest = _parted(messages)
+            return [{"role": "system", "content": system or _PLAIN, "tools": about}, *rest], None
+        if native is not None:
             return list(messages), described
         lines = "\n".join(json.dumps(each["function"], ensure_ascii=False) for each in described)
-        about = _ABOUT.format(tools=lines)
-        if messages and messages[0]["role"] in ("system", "developer"):
-            first: Message = {"role": "system", "content": f"{messages[0]['content']}\n\n{about}"}
-            return [first, *messages[1:]], None
-        return [{"role": "system", "content": about}, *messages], None
+        system, rest = _parted(messages)
+        content = "\n\n".join(filter(None, [system, _ABOUT.format(tools=lines)]))
+        return [{"role": "system", "content": content}, *rest], None
 
 
-def is_native(template: str) -> bool:
-    """Whether a chat template has the form that calls are written in here."""
-    return "<tool_call>" in template and "tools" in template
+def _parted(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
+    """The system prompt, which may be empty, and the messages after it."""
+    if messages and messages[0]["role"] in ("system", "developer"):
+        return str(messages[0]["content"]), messages[1:]
+    return "", messages
+
+
+def _literal(text: str) -> str:
+    """A regular expression that matches a text; `/` ends one in a grammar."""
+    return re.escape(text).replace("/", "\\/")
 
 
 def prepared(
     messages: Sequence[Message], tools: Toolbox | None, template: str
 ) -> tuple[list[Message], list[dict[str, Any]] | None]:
     """Messages with calls and results, and the functions, in the form that a template knows."""
-    native = is_native(template)
-    told = list(messages) if native else plain(messages)
+    native = native_form(template)
+    told = list(messages) if native in (HERMES, LLAMA) else plain(messages, native or HERMES)
     return (told, None) if tools is None else tools.told(told, native=native)
 
 
-def plain(messages: Sequence[Message]) -> list[Message]:
-    """Messages for a template that knows no functions: calls and results become text."""
+def plain(messages: Sequence[Message], form: Form = HERMES) -> list[Message]:
+    """Messages for a template that shows contents alone: calls and results become text."""
     found: list[Message] = []
     for message in messages:
         content = str(message.get("content") or "")
-        if message["role"] in ("tool", "function"):
+        if message["role"] in ("tool", "function") and form is HERMES:
             content = f"<tool_response>\n{content}\n</tool_response>"
             if (
                 found
@@ -175,63 +179,69 @@ def plain(messages: Sequence[Message]) -> list[Message]:
                 content = f"{found.pop()['content']}\n{content}"
             found.append({"role": "user", "content": content})
         elif message.get("tool_calls"):
-            calls = [_written(call) for call in message["tool_calls"]]
-            content = "\n".join([content, *calls] if content else calls)
+            calls = form.written([_noted(call) for call in message["tool_calls"]])
+            content = f"{content}\n{calls}" if content else calls
             found.append({"role": "assistant", "content": content})
         else:
             found.append(message)
     return found
 
 
-def _written(call: Mapping[str, Any]) -> str:
+def _noted(call: Mapping[str, Any]) -> Call:
     function = call["function"]
-    inner = {"name": function["name"], "arguments": function["arguments"]}
-    return f"{_OPEN}{json.dumps(inner, ensure_ascii=False)}{_CLOSE}"
+    return Call(function["name"], json.dumps(function["arguments"], ensure_ascii=False))
 
 
 class CallReader:
     """Tells calls from text while an answer arrives. Reads what `Toolbox.constraint` lets pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: Form = HERMES) -> None:
         """Begin an answer."""
+        self._form = form
         self._held = ""
+        self._begun = False  # some of the answer was text
+        self._calling = False
         self._called = False
 
     def push(self, text: str) -> tuple[str, list[Call]]:
         """The text and the calls that are complete now that `text` has come."""
         self._held += text
-        shown = ""
-        calls: list[Call] = []
-        while True:
-            before, opened, inside = self._held.partition(_OPEN)
-            if not opened:
-                keep = len(before) - _undecided(before, _OPEN)
-                shown += self._text(before[:keep])
-                self._held = before[keep:]
-                return shown, calls
-            shown += self._text(before)
-            written, closed, rest = inside.partition(_CLOSE)
-            if not closed:
-                self._held = opened + inside
-                return shown, calls
-            self._called = True
-            calls.append(_call(written))
-            self._held = rest
+        shown = "" if self._calling else self._text()
+        return shown, self._calls() if self._calling and "}" in text else []
 
     def finish(self) -> str:
         """The rest of the text, after the last piece. A call that was cut off is none."""
         rest, self._held = self._held, ""
-        return "" if rest.startswith(_OPEN) else self._text(rest)
+        return "" if self._calling else rest
 
-    def _text(self, text: str) -> str:
-        """After a call nothing but the new line before another one is written."""
-        return "" if self._called else text
+    def _text(self) -> str:
+        """Take from what is held the text before calls, as far as it is sure to be text."""
+        before = self._form.before
+        if before:
+            shown, opened, rest = self._held.partition(before)
+            self._calling = bool(opened)
+            keep = len(shown) if opened else len(shown) - _undecided(shown, before)
+        else:  # a call is the whole answer
+            mark = self._form.mark
+            self._calling = not self._begun and self._held.startswith(mark)
+            undecided = not self._begun and mark.startswith(self._held)
+            shown, rest = self._held, self._held
+            keep = 0 if self._calling or undecided else len(shown)
+        self._held = rest if self._calling else shown[keep:]
+        self._begun = self._begun or keep > 0
+        return shown[:keep]
 
-
-def _call(written: str) -> Call:
-    # Arguments stay as they were written: they are the JSON that the caller's schema allows.
-    head, _, arguments = written.partition(', "arguments": ')
-    return Call(json.loads(head + "}")["name"], arguments.removesuffix("}"))
+    def _calls(self) -> list[Call]:
+        found: list[Call] = []
+        while True:
+            between = (self._form.between or "") if self._called else ""
+            held = self._held.removeprefix(between)
+            first = self._form.first(held)
+            if first is None:
+                return found
+            call, end = first
+            found.append(call)
+            self._held, self._called = held[end:], True
 
 
 def _undecided(text: str, mark: str) -> int:

@@ -17,8 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import pocketlm
+from pocketlm.chat.call_forms import native_form
 from pocketlm.chat.prompt import Message
-from pocketlm.chat.tools import Call, Tool, Toolbox, is_native
+from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.engine.constraint import Constraint, from_schema
 from pocketlm.errors import ContextError
 from pocketlm.serve.errors import ApiError
@@ -351,7 +352,7 @@ async def show(request: Request) -> Response:
                     f"{architecture}.context_length": program.context,
                     f"{architecture}.block_count": program.layers,
                     f"{architecture}.embedding_length": program.buffers["x"],
-                    "pocketlm.native_tools": is_native(template),
+                    "pocketlm.native_tools": native_form(template) is not None,
                 },
             }
 

@@ -58,7 +58,7 @@ WEIGHTS = Clues(
 def score(clues: Clues) -> float:
     """How much speaks for a phrase; the greatest is taken."""
     pairs = zip(vars(clues).values(), vars(WEIGHTS).values(), strict=True)
-    return sum(clue * weight for clue, weight in pairs)
+    return float(sum(clue * weight for clue, weight in pairs))
 
 
 class Finder:
