@@ -109,7 +109,7 @@ ATTACKS = {
     "read a disk": "tries(lambda: [open('/dev/' + d, 'rb') for d in ('sda', 'vda', 'nvme0n1')])",
     "open the terminal": "tries(lambda: open('/dev/tty', 'w'))",
     "look at devices": "tries(lambda: os.listdir('/sys'))",
-    "write the program": "tries(lambda: open('/program.py', 'a'))",
+    "write the program": "tries(lambda: open('/main.py', 'a'))",
     "write at the root": "tries(lambda: open('/x', 'w'))",
     "write the system": "tries(lambda: open('/usr/x', 'w'))",
     "write configuration": "tries(lambda: open('/etc/x', 'w'))",
@@ -232,7 +232,7 @@ print(json.dumps({
 }))
 """
     found = json.loads(run(code).output)
-    allowed = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "program.py"}
+    allowed = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "main.py"}
     assert set(found["root"]) <= allowed | {"root", "home", "sbin", "tmp", "usr"}
     assert "SDL_VIDEODRIVER" in found["environment"]
     assert not [n for n in found["environment"] if "POCKETLM" in n or "KEY" in n]

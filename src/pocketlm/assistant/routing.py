@@ -1,4 +1,4 @@
-"""Which tool a question plainly wants, found without a model: arithmetic, units, dates, the time.
+"""Which tool a question plainly wants, found without a model: sums, units, dates, a named file.
 
 Small models choose tools badly, and a question that a tool's own parser understands from its first
 word to its last needs no choice. Anything else is left to the model. Knows forms of questions in
@@ -18,10 +18,14 @@ from pocketlm.errors import ParameterError
 
 #: Longest question that is looked at.
 MOST_CHARACTERS = 300
+#: Tools whose result is the answer, to the letter.
+STATED = ("calculate", "date_time")
+
+_FILE = re.compile(r"(?<![\w/.])((?:[\w-]+/)*[\w-][\w.-]*\.[a-z]{1,5})(?![\w/])", re.IGNORECASE)
 
 _POLITE = re.compile(
-    r"^(?:(?:please|hi|hello|hey|ok|okay|so|now|quickly|can you|could you|would you|tell me|find out"
-    r"|i need to know|do you know|help me|let me know|find|show me|give me)[,:]? +)+",
+    r"^(?:(?:please|hi|hello|hey|ok|okay|so|now|quickly|can you|could you|would you|tell me"
+    r"|find out|i need to know|do you know|help me|let me know|find|show me|give me)[,:]? +)+",
     re.IGNORECASE,
 )
 _ASKING = re.compile(
@@ -70,7 +74,7 @@ _DATE_FORMS = [
 
 
 def propose(question: str, tools: Collection[str]) -> Call | None:
-    """The call that answers a question by itself, of one of these tools; None leaves it open."""
+    """The call of one of these tools that a question wants; None leaves it open."""
     said = " ".join(question.split())
     if not said or len(said) > MOST_CHARACTERS:
         return None
@@ -80,6 +84,8 @@ def propose(question: str, tools: Collection[str]) -> Call | None:
         return Call("date_time", json.dumps({"expression": expression}, ensure_ascii=False))
     if "calculate" in tools and (expression := _sum(said)) is not None:
         return Call("calculate", json.dumps({"expression": expression}, ensure_ascii=False))
+    if "read_file" in tools and (named := _FILE.search(question)):
+        return Call("read_file", json.dumps({"path": named[1]}, ensure_ascii=False))
     return None
 
 

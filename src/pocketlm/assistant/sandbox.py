@@ -27,7 +27,7 @@ from pocketlm.assistant import seccomp
 from pocketlm.errors import SandboxError, UnsupportedError
 
 #: Where the program finds itself, and where it may write.
-PROGRAM, FOLDER = "/program.py", "/tmp"
+PROGRAM, FOLDER = "/main.py", "/tmp"
 
 _PROBE_SECONDS = 10.0
 #: Directories of a system that hold programs and libraries, and nobody's data.

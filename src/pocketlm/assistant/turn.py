@@ -29,6 +29,8 @@ from pocketlm.errors import Error
 
 #: Whether a tool with effects may run with these arguments. Asked before each call.
 Permit = Callable[[Skill, Mapping[str, Any]], bool]
+#: The call that a question wants, found before the model is asked; None leaves it to the model.
+Propose = Callable[[str], Call | None]
 #: Begins an answer to messages, with the tools that the model is told of and what it may write.
 Ask = Callable[[Sequence[Message], Toolbox, Constraint], Stream]
 
@@ -102,8 +104,12 @@ class Turn:
         skills: Sequence[Skill],
         permit: Permit,
         bounds: Bounds = Bounds(),
+        propose: Propose | None = None,
     ) -> None:
-        """Raises ParameterError for tools that are no sound set. `messages` end with a question."""
+        """`messages` end with a question; None for `propose` leaves all calls to the model.
+
+        Raises ParameterError for tools that are no sound set.
+        """
         self.generation: Generation | None = None
         self._messages: list[Message] = []
         self._writing = ""
@@ -114,16 +120,18 @@ class Turn:
         self._constraint = self._toolbox.constraint()
         self._permit = permit
         self._bounds = bounds
+        self._propose = propose
         self._results: dict[tuple[str, str], _Result] = {}
 
     def __iter__(self) -> Iterator[Event]:
         """Raises Error where the model cannot be asked (a prompt that is too long, say)."""
         constraint = self._constraint
         question = str(self._before[-1].get("content") or "")
-        proposed = routing.propose(question, self._skills)
+        proposed = self._propose(question) if self._propose is not None else None
         if proposed is not None:
             (result,) = yield from self._run("", [proposed])
-            constraint = stating(result.text) if result.ran else constraint
+            if result.ran:
+                constraint = stating(result.text) if proposed.name in routing.STATED else _TEXT
         for number in range(self._bounds.rounds + 1):
             if number == self._bounds.rounds or len(self._results) >= self._bounds.calls:
                 constraint = _TEXT

@@ -14,6 +14,7 @@ from pocketlm.cli import (
     ask,
     bench,
     chat,
+    code,
     export,
     index,
     list,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command()(chat.chat)
 app.command()(run.run)
+app.command()(code.code)
 app.command()(ask.ask)
 app.command()(serve.serve)
 app.command()(ps.ps)

@@ -58,10 +58,12 @@ class Tools:
         self, model: "Model", messages: "Sequence[Message]", sampling: Mapping[str, Any]
     ) -> "Turn":
         """A question to be answered with them."""
+        from pocketlm.assistant.drafting import proposing
         from pocketlm.assistant.turn import Bounds, Turn, asking
 
         bounds = Bounds(result=min(Bounds.result, model.context))
-        return Turn(asking(model, sampling), messages, self.skills, self.permit, bounds)
+        propose = proposing(model, [skill.tool.name for skill in self.skills])
+        return Turn(asking(model, sampling), messages, self.skills, self.permit, bounds, propose)
 
     def permit(self, skill: "Skill", arguments: Mapping[str, Any]) -> bool:
         """Whether a call may be made: a person says so, or said so before."""
