@@ -130,22 +130,94 @@ def test_the_package_is_named_where_it_is_missing(environment, tmp_path):
     check_refusal(done, "pip install 'pocketlm[mcp]'")
 
 
-REFERENCE = Path(os.environ.get("POCKETLM_TEST_MCP_SERVERS", "/nonexistent"))
+def test_a_reference_server_from_pypi(environment, pocketlm):
+    program = Path(sys.executable).with_name("mcp-server-time")
+    added = pocketlm("mcp", "add", "--yes", "--trust", "time", program)
+    assert added.stdout.endswith("added time, with 2 tools approved\n"), added.stderr
+    code = """
+from pocketlm.assistant.extensions import open_skills
+with open_skills(["time"]) as skills:
+    convert = next(skill for skill in skills if skill.tool.name == "time.convert_time")
+    arguments = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
+    print(convert.effects, convert.run(arguments))
+    try:
+        convert.run({**arguments, "time": "never"})
+    except Exception as error:
+        print(type(error), error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("False {"), done.stderr
+    assert "T21:00:00+09:00" in done.stdout
+    assert "pocketlm.errors.Error'> MCP server time: convert_time failed: " in done.stdout
+
+
+NPM = Path(os.environ.get("POCKETLM_TEST_MCP_NPM", "/nonexistent"))
+needs_npm = pytest.mark.skipif(
+    not NPM.is_dir(), reason="POCKETLM_TEST_MCP_NPM names no folder with npm's reference servers"
+)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not REFERENCE.is_dir(),
-    reason="POCKETLM_TEST_MCP_SERVERS names no folder with npm's reference servers",
-)
-def test_reference_servers(pocketlm, tmp_path):
-    """`npm install @modelcontextprotocol/server-everything …-filesystem` in that folder first."""
-    programs = REFERENCE / "node_modules" / ".bin"
-    for name, tools, *arguments in (
-        ("everything", 13),
-        ("filesystem", 14, tmp_path),
-    ):
+@needs_npm
+def test_reference_servers_from_npm(environment, pocketlm, tmp_path):
+    """`npm install @modelcontextprotocol/server-everything …/server-filesystem` in that folder."""
+    programs = NPM / "node_modules" / ".bin"
+    for name, tools, *arguments in (("everything", 13), ("filesystem", 14, tmp_path)):
         program = programs / f"mcp-server-{name}"
         added = pocketlm("mcp", "add", "--yes", name, program, *arguments)
-        assert f"{name} offers {tools} tools." in added.stdout, added.stderr
-        assert added.stdout.endswith(f"added {name}, with {tools} tools approved\n")
+        assert added.stdout.endswith(f"added {name}, with {tools} tools approved\n"), added
+    (tmp_path / "note.txt").write_text("the note")
+    code = """
+import sys
+from pocketlm.assistant.extensions import open_skills
+with open_skills(["everything", "filesystem"]) as skills:
+    run = {skill.tool.name: skill.run for skill in skills}
+    print(run["everything.echo"]({"message": "hi"}))
+    print(run["everything.get-tiny-image"]({}))
+    print(run["filesystem.read_text_file"]({"path": sys.argv[1] + "/note.txt"}))
+    try:
+        run["filesystem.read_text_file"]({"path": "/etc/passwd"})
+    except Exception as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("Echo: hi\n"), done.stderr
+    assert "[image: image/png]" in done.stdout
+    assert "the note\n" in done.stdout
+    assert "Access denied" in done.stdout
+
+
+CLIENT = """
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+const [command, ...args] = process.argv.slice(1);
+const client = new Client({ name: "check", version: "1" });
+await client.connect(new StdioClientTransport({ command, args, env: process.env }));
+const { tools } = await client.listTools();
+const said = await client.callTool({
+  name: "chat", arguments: { prompt: "Name a colour.", max_tokens: 5 } });
+const bad = await client.callTool({ name: "chat", arguments: {} });
+console.log(JSON.stringify([tools.map((t) => t.name).sort(), said, bad.isError]));
+await client.close();
+"""
+
+
+@pytest.mark.slow
+@needs_npm
+def test_the_client_from_npm(environment, smollm2):
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", CLIENT, *PROGRAM, "mcp", "serve", smollm2],
+        cwd=NPM,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    names, said, bad = json.loads(done.stdout)
+    assert names == ["ask", "chat", "search"]
+    assert said["content"][0]["text"]
+    assert bad
