@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pocketlm.chat.call_forms import HERMES, Form, native_form
 from pocketlm.chat.template_worker import CPU_SECONDS
 from pocketlm.errors import TemplateError
 
@@ -51,6 +52,11 @@ class ChatTemplate:
         self.stop_strings = stop_strings
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
+
+    @property
+    def call_form(self) -> Form:
+        """How a model writes calls of functions: the template's own form, or the usual one."""
+        return native_form(self.source) or HERMES
 
     def warm(self) -> None:
         """Start the process, without waiting for it."""
