@@ -5,8 +5,9 @@ import shutil
 import pytest
 from books import zim
 
-from pocketlm.assistant import local
+from pocketlm.assistant import together
 from pocketlm.assistant.embedder import Embedder
+from pocketlm.assistant.index.documents import Documents
 from pocketlm.assistant.index.index import Index
 from pocketlm.assistant.index.ranking import Ranker
 from pocketlm.assistant.wiki import Wiki
@@ -162,15 +163,12 @@ def test_an_archive_that_is_gone(tmp_path, archive):
         wiki.search("moon", 1)
 
 
-def test_nothing_added_is_told_apart(tmp_path, home):
+def test_nothing_added_is_told_apart(tmp_path):
     with pytest.raises(NotIndexedError, match="encyclopedia"):
         Wiki(tmp_path, RANKER).search("moon", 1)
-    with pytest.raises(ParameterError, match="no source 'web'; there are docs, wiki"):
-        local.local_sources(home, ["web"], RANKER)
-    both = local.local_sources(tmp_path, ["docs", "wiki", "docs"], RANKER)
-    assert [source.name for source in both] == ["docs", "wiki"]
+    both = [Documents(tmp_path, RANKER), Wiki(tmp_path, RANKER)]
     with pytest.raises(NotIndexedError, match="document"):
-        local.search(both, "moon", 1, RANKER)
+        together.search(both, "moon", 1, RANKER)
 
 
 def test_documents_and_encyclopedia_together(tmp_path, archive):
@@ -178,8 +176,8 @@ def test_documents_and_encyclopedia_together(tmp_path, archive):
     with Index.open(tmp_path) as index:
         index.add(archive)
         index.add(tmp_path / "notes.txt")
-    both = local.local_sources(tmp_path, ["docs", "wiki"], RANKER)
-    found = local.search(both, "tides high at noon, caused by the Moon", 3, RANKER)
+    both = [Documents(tmp_path, RANKER), Wiki(tmp_path, RANKER)]
+    found = together.search(both, "tides high at noon, caused by the Moon", 3, RANKER)
     assert {passage.source for passage in found[:2]} == {
         str(tmp_path / "notes.txt"),
         "zim:little/Tide",

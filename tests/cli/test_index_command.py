@@ -78,7 +78,7 @@ def test_refusals(pocketlm, tmp_path, folder):
     check_refusal(pocketlm("index", "add", tmp_path / "a.zim"), "no sound ZIM archive")
     check_refusal(pocketlm("index", "rm", folder), "was not added", code=2)
     check_refusal(pocketlm("index", "search", "tides"), "no document was added")
-    check_refusal(pocketlm("index", "search", "x", "--sources", "web"), "docs, wiki", code=2)
+    check_refusal(pocketlm("index", "search", "x", "--sources", "tv"), "docs, wiki", code=2)
     pocketlm("index", "add", folder)
     check_refusal(pocketlm("index", "search", "?!"), "no word", code=2)
     check_refusal(pocketlm("index", "search", "x", "--sources", "wiki"), "no encyclopedia")

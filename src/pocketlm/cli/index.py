@@ -118,7 +118,7 @@ def search(
         int, typer.Option("--count", metavar="N", min=1, max=100, help="How many passages.")
     ] = 5,
     sources: Annotated[
-        str, typer.Option("--sources", metavar="NAMES", help="Of docs and wiki, with commas.")
+        str, typer.Option("--sources", metavar="NAMES", help="Of docs, wiki and web, with commas.")
     ] = "docs,wiki",
     json: Json = False,
 ) -> None:
@@ -130,15 +130,15 @@ def search(
       pocketlm index search tides --sources wiki --count 3
       pocketlm index search "cache type" --json
     """
-    from pocketlm.assistant import local
+    from pocketlm.assistant import together
     from pocketlm.assistant.index.ranking import Ranker
+    from pocketlm.assistant.sources import named, open_sources
     from pocketlm.cli.output import printable
     from pocketlm.store.store import default_home
 
     ranker = Ranker.installed()
-    names = [name.strip() for name in sources.split(",")]
-    there = local.local_sources(default_home(), names, ranker)
-    found = local.search(there, query, count, ranker)
+    with open_sources(named(sources), default_home(), ranker) as there:
+        found = together.search(there, query, count, ranker)
     if json:
         rows = [
             {"source": p.source, "title": p.title, "text": p.text, "score": p.score} for p in found

@@ -75,7 +75,7 @@ class Assistant:
 
     def search(self, query: str, count: int) -> list[Passage]:
         """The `count` best passages of documents and encyclopedias."""
-        from pocketlm.assistant.local import search
+        from pocketlm.assistant.together import search
 
         sources, ranker = self._searched()
         return search(sources, query, count, ranker)

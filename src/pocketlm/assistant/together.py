@@ -1,25 +1,12 @@
-"""The sources on this machine: documents and encyclopedias, by their names."""
+"""Several sources searched together, and the best of what they gave."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from pocketlm.assistant.index.documents import Documents
 from pocketlm.assistant.index.ranking import Ranker
 from pocketlm.assistant.passage import Passage, Source
-from pocketlm.assistant.wiki import Wiki
-from pocketlm.errors import NotIndexedError, ParameterError
-
-_KINDS = {kind.name: kind for kind in (Documents, Wiki)}
-
-
-def local_sources(home: Path, names: Sequence[str], ranker: Ranker) -> list[Source]:
-    """The sources of these names under pocketlm's `home`. Raises ParameterError for others."""
-    for name in names:
-        if name not in _KINDS:
-            raise ParameterError(f"there is no source {name!r}; there are {', '.join(_KINDS)}")
-    return [_KINDS[name](home, ranker) for name in dict.fromkeys(names)]
+from pocketlm.errors import NotIndexedError
 
 
 def search(sources: Sequence[Source], query: str, count: int, ranker: Ranker) -> list[Passage]:
@@ -34,7 +21,7 @@ def search(sources: Sequence[Source], query: str, count: int, ranker: Ranker) ->
             found += source.search(query, count)
         except NotIndexedError as error:
             empty.append(error)
-    if len(empty) == len(sources):
+    if empty and len(empty) == len(sources):
         raise empty[0]
     # Scores of different sources say nothing of each other.
     return found if len(sources) - len(empty) == 1 else ranker.best(query, found, count)
