@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -223,6 +224,27 @@ def test_endless_bodies_end(internet: Internet) -> None:
 
     with pytest.raises(WebError, match="longer than 4 MiB"):
         fetched(internet, endless)
+
+
+def test_what_follows_a_packed_body_is_bounded_too(internet: Internet) -> None:
+    def endless(_: str) -> Iterator[bytes]:
+        yield HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(TEXT.encode())
+        while True:
+            yield bytes(1 << 16)
+
+    with pytest.raises(WebError, match="longer than 4 MiB"):
+        fetched(internet, endless)
+
+
+def test_a_bomb_takes_no_memory(internet: Internet) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(WebError, match="longer than 4 MiB"):
+            fetched(internet, reply(BOMB, content_encoding="gzip"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * MAX_BODY  # it would be 64 MiB
 
 
 def test_redirects_share_the_time(internet: Internet) -> None:
