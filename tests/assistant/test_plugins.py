@@ -134,7 +134,7 @@ def test_a_package_that_is_built_and_installed(tmp_path):
     assert installed.returncode == 0, installed.stderr
     program = """
 from pocketlm.assistant.extensions import open_skills
-with open_skills() as (skill,):
+with open_skills(None, print) as (skill,):
     print(skill.tool.name, skill.effects, skill.run({"city": "Lowby"}))
 """
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -136,7 +136,7 @@ def test_a_reference_server_from_pypi(environment, pocketlm):
     assert added.stdout.endswith("added time, with 2 tools approved\n"), added.stderr
     code = """
 from pocketlm.assistant.extensions import open_skills
-with open_skills(["time"]) as skills:
+with open_skills(["time"], print) as skills:
     convert = next(skill for skill in skills if skill.tool.name == "time.convert_time")
     arguments = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
     print(convert.effects, convert.run(arguments))
@@ -172,7 +172,7 @@ def test_reference_servers_from_npm(environment, pocketlm, tmp_path):
     code = """
 import sys
 from pocketlm.assistant.extensions import open_skills
-with open_skills(["everything", "filesystem"]) as skills:
+with open_skills(["everything", "filesystem"], print) as skills:
     run = {skill.tool.name: skill.run for skill in skills}
     print(run["everything.echo"]({"message": "hi"}))
     print(run["everything.get-tiny-image"]({}))

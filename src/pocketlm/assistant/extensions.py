@@ -22,9 +22,7 @@ def names() -> list[str]:
 
 
 @contextmanager
-def open_skills(
-    wanted: Sequence[str] | None = None, tell: Callable[[str], None] = lambda _: None
-) -> Iterator[list[Skill]]:
+def open_skills(wanted: Sequence[str] | None, tell: Callable[[str], None]) -> Iterator[list[Skill]]:
     """The tools of these servers and plugins, to be called as long as the block lasts.
 
     With None it is those of all that there are, and what fails is left out; one that is named and

@@ -331,11 +331,11 @@ def _show(name: str, found: "Listed", server: "Server | None" = None) -> None:
 
     offer = found.offer
     state = f"cannot be used: {found.fault}" if found.fault is not None else found.state.value
-    print(printable(f"{name}.{shortened(visible(offer.name), 128)} ({state})"))
-    lines = offer.lines()
-    if server is not None and found.state is State.CHANGED:
-        lines = difference(server.approved[offer.name], offer)
+    print(printable(f"{name}.{visible(shortened(offer.name, 128))} ({state})"))
     if found.fault is None:
+        lines = offer.lines()
+        if server is not None and found.state is State.CHANGED:
+            lines = difference(server.approved[offer.name], offer)
         print(printable("\n".join(f"  {line}" for line in lines)))
     print()
 

@@ -52,7 +52,7 @@ START_SECONDS, LIST_SECONDS, CALL_SECONDS = 60.0, 20.0, 120.0
 _MARGIN_SECONDS = 10.0
 #: Most tools of a server, and most pages that their list comes in.
 MOST_TOOLS, MOST_PAGES = 256, 32
-#: Most characters of a result: a small model's window holds little more.
+#: Most characters that are taken of a result: a small model's window holds little more.
 MOST_RESULT = 1 << 14
 _MOST_REASON = 1 << 10
 
@@ -113,7 +113,7 @@ class Session:
         return self._asked(self._list, LIST_SECONDS)
 
     def call(self, tool: str, arguments: Mapping[str, Any]) -> str:
-        """What a tool returns, as text of MOST_RESULT characters, or fewer.
+        """What a tool returns, as text: of MOST_RESULT characters of the server's, or fewer.
 
         Raises Error with the server's words where the tool fails.
         """
@@ -131,7 +131,7 @@ class Session:
         result = self._asked(ask, CALL_SECONDS)
         if isinstance(result, InputRequiredResult):
             raise self._error(f"{tool} asks for more than arguments, which nobody gives")
-        text = shortened(visible(_text(result)), MOST_RESULT)
+        text = visible(shortened(_text(result), MOST_RESULT))
         if result.is_error:
             raise self._error(f"{tool} failed: {text or 'it does not say why'}")
         return text
@@ -208,15 +208,15 @@ class Session:
             case Error() as known:
                 return self._error(str(known))
             case MCPError() as refusal:
-                return self._error(shortened(visible(refusal.message), _MOST_REASON))
+                return self._error(visible(shortened(refusal.message, _MOST_REASON)))
             case ValidationError() as unsound:
                 first = unsound.errors(include_url=False, include_input=False)[0]
                 where = ".".join(map(str, first["loc"]))
                 reason = f"the answer is not what the protocol says: {where}: {first['msg']}"
-                return self._error(shortened(visible(reason), _MOST_REASON))
+                return self._error(visible(shortened(reason, _MOST_REASON)))
             case other:
                 reason = f"{type(other).__name__}: {other}"
-                return self._error(shortened(visible(reason), _MOST_REASON))
+                return self._error(visible(shortened(reason, _MOST_REASON)))
 
 
 def _cause(error: BaseException) -> BaseException:

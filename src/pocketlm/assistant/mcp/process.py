@@ -102,7 +102,7 @@ class _Pipes:
             except ValueError:
                 self._stray += 1
                 if self._stray > MOST_STRAY:
-                    begin = shortened(visible(line.decode(errors="replace")), 80)
+                    begin = visible(shortened(line.decode(errors="replace"), 80))
                     raise Error(f"it writes what is no message: {begin}") from None
                 continue
             await heard.send(SessionMessage(message))
@@ -132,7 +132,7 @@ class _Pipes:
             await anyio.sleep(0.05)  # its last words may still be on their way
         how = "closed its output" if status is None else f"ended (exit status {status})"
         said = deque(filter(None, self._last_words.decode(errors="replace").split("\n")), 1)
-        return f"it {how}: {shortened(visible(said[0]), 300)}" if said else f"it {how}"
+        return f"it {how}: {visible(shortened(said[0], 300))}" if said else f"it {how}"
 
 
 async def _pieces(stream: ByteReceiveStream) -> AsyncIterator[bytes]:

@@ -54,7 +54,7 @@ def skills(session: Session, server: Server, tell: Callable[[str], None]) -> lis
         offer = each.offer
         reason = each.withheld(session.name)
         if reason is not None:
-            tell(f"{session.name}.{visible(offer.name)[:80]} is left out: {reason}")
+            tell(f"{session.name}.{visible(offer.name[:80])} is left out: {reason}")
             continue
         effects = not (server.trusted and offer.claims_to_read_only)
         run = partial(_run, session, server, offer.name)
