@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("reference.md")
-_PART = re.compile(r"(<!-- help: ?(?P<command>\w*) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PART = re.compile(r"(<!-- help: ?(?P<command>[\w ]*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def help_text(command: str) -> str:

@@ -27,7 +27,7 @@ _MOST_NAMED = 20
 @app.command()
 def add(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="Folders, files, or a .zim.")
+        list[Path], typer.Argument(metavar="PATH", help="Folders, files, or a .zim.")
     ],
 ) -> None:
     """Add folders, files and offline encyclopedias (Kiwix .zim) to what is searched.
@@ -50,7 +50,7 @@ def add(
 @app.command()
 def refresh(
     source: Annotated[
-        Path | None, typer.Argument(metavar="[SOURCE]", help=f"{_SOURCE_HELP} Without it: all.")
+        Path | None, typer.Argument(metavar="SOURCE", help=f"{_SOURCE_HELP} Without it: all.")
     ] = None,
 ) -> None:
     """Read what is new or changed, and forget what is gone.
