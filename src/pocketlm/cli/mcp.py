@@ -245,7 +245,7 @@ def serve(
     context: options.Context = None,
     offline: options.Offline = False,
 ) -> None:
-    """Offer search over your index, and answers of a model, to another program that speaks MCP.
+    """Offer your index and a model to another program that speaks MCP.
 
     The tools are search, ask (an answer from the index, with its sources) and chat. The program
     starts this one and speaks with it over standard input and output; with --http it
