@@ -115,7 +115,12 @@ def test_a_plugin_that_fails_is_named_and_the_others_go_on(install, code, target
 def test_two_of_a_name_are_not_used(install):
     install("weather", SOUND, package="one")
     install("weather", SOUND, package="two")
-    assert opened() == ([], ["several servers or plugins have the name weather: remove one"])
+    install("files", SOUND)
+    names = ("files", "weather")
+    assert opened() == (
+        [],
+        [f"several servers, plugins or tools have the name {name}: remove one" for name in names],
+    )
 
 
 def test_a_package_that_is_built_and_installed(tmp_path):

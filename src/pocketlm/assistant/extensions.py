@@ -32,6 +32,7 @@ def open_skills(wanted: Sequence[str] | None, tell: Callable[[str], None]) -> It
     Raises ParameterError for a name that nothing has.
     """
     from pocketlm.assistant.mcp.servers import Servers
+    from pocketlm.assistant.tools.builtin import ALL, NAMES
 
     servers = Servers().all()
     installed = plugins.plugins()
@@ -48,8 +49,10 @@ def open_skills(wanted: Sequence[str] | None, tell: Callable[[str], None]) -> It
         for name in known if wanted is None else dict.fromkeys(wanted):
             try:
                 entries = installed.get(name, [])
-                if len(entries) + (name in servers) > 1:
-                    raise Error(f"several servers or plugins have the name {name}: remove one")
+                if len(entries) + (name in servers) + (name in NAMES or name == ALL) > 1:
+                    raise Error(
+                        f"several servers, plugins or tools have the name {name}: remove one"
+                    )
                 if entries:
                     found += plugins.skills(entries[0])
                     continue

@@ -60,7 +60,7 @@ def add(
 
     \b
     Examples:
-      pocketlm mcp add files npx -y @modelcontextprotocol/server-filesystem ~/notes
+      pocketlm mcp add notes npx -y @modelcontextprotocol/server-filesystem ~/notes
       pocketlm mcp add --env TOKEN=abc forge forge-mcp-server
       pocketlm mcp add --header "Authorization: Bearer abc" remote https://example.com/mcp
     """
@@ -105,8 +105,8 @@ def approve(
 
     \b
     Examples:
-      pocketlm mcp approve files
-      pocketlm mcp approve files read_file list_directory
+      pocketlm mcp approve notes
+      pocketlm mcp approve notes read_file list_directory
     """
     from pocketlm.assistant.mcp.pins import State
     from pocketlm.assistant.mcp.servers import Servers
@@ -179,7 +179,7 @@ def rm(name: _Name) -> None:
 
     \b
     Example:
-      pocketlm mcp rm files
+      pocketlm mcp rm notes
     """
     from pocketlm.assistant.mcp.servers import Servers
 
@@ -193,8 +193,8 @@ def tools(name: _Name, json: options.Json = False) -> None:
 
     \b
     Examples:
-      pocketlm mcp tools files
-      pocketlm mcp tools files --json
+      pocketlm mcp tools notes
+      pocketlm mcp tools notes --json
     """
     from pocketlm.assistant.mcp.servers import Servers
 

@@ -273,6 +273,9 @@ class TestServers:
             servers.add(name, made(command=("x",)))
 
     def test_a_name_is_taken_once(self, servers):
+        for name in ("files", "all"):
+            with pytest.raises(ParameterError, match="choose another"):
+                servers.add(name, made(command=("x",)))
         servers.add("a", made(command=("x",)))
         with pytest.raises(ParameterError, match="already"):
             servers.add("a", made(command=("y",)))

@@ -115,10 +115,16 @@ class Servers:
         return found
 
     def check_free(self, name: str) -> None:
-        """Raise ParameterError for what is no name of a server, or one's already."""
+        """Raise ParameterError for what is no name of a server, or has a meaning already."""
+        from pocketlm.assistant.tools.builtin import ALL, NAMES
+
         if not _NAME.fullmatch(name):
             raise ParameterError(
                 f"{name[:80]!r} is no name of a server: up to 24 letters, digits, - and _"
+            )
+        if name in NAMES or name == ALL:
+            raise ParameterError(
+                f"{name} is what tools of pocketlm's own are called: choose another"
             )
         if name in self.all():
             raise ParameterError(f"there is an MCP server {name} already: remove it first")
