@@ -21,7 +21,12 @@ MOST_CHARACTERS = 300
 #: Tools whose result is the answer, to the letter.
 STATED = ("calculate", "date_time")
 
-_FILE = re.compile(r"(?<![\w/.])((?:[\w-]+/)*[\w-][\w.-]*\.[a-z]{1,5})(?![\w/])", re.IGNORECASE)
+#: Files of text, by the ends of their names.
+_FILE = re.compile(
+    r"(?<![\w/.])((?:[\w-]+/)*[\w-][\w.-]*\.(?:txt|md|rst|csv|tsv|json|xml|html?|ya?ml|toml|ini|cfg"
+    r"|log|tex|py|js|ts|c|h|cpp|java|go|rs|rb|sh|sql))(?![\w/])",
+    re.IGNORECASE,
+)
 
 _POLITE = re.compile(
     r"^(?:(?:please|hi|hello|hey|ok|okay|so|now|quickly|can you|could you|would you|tell me"
@@ -64,7 +69,7 @@ _DATE_FORMS = [
         ),
         (r"what (?:date|day) (?:is|was|will be) (.+ [-+] .+)", r"\1"),
         (
-            r"what(?:'s| is) (?:the )?(?:current )?(?:date|time)(?: and time)?(?: now| today)?",
+            r"what(?:'s| is) (?:the |the current |current )(?:date|time)(?: and time)?(?: now)?",
             "now",
         ),
         (r"what (?:time|day|date) is it(?: now| today)?", "now"),

@@ -11,6 +11,8 @@ from pocketlm.chat.prompt import ROLES, Message
 from pocketlm.errors import ContextError, HistoryError, ParameterError
 
 _FORMAT = "pocketlm-conversation"
+#: What a document calls those who speak.
+_HEADINGS = {"user": "You", "assistant": "Answer", "tool": "Result"}
 #: Tokens kept free for an answer, and the largest part of the context that this may be.
 _ROOM, _PART = 512, 4
 
@@ -147,8 +149,15 @@ class Conversation:
         if self.system:
             parts += ["## System prompt", self.system.strip("\n")]
         for message in self.messages:
-            who = {"user": "You", "assistant": "Answer"}.get(message["role"], message["role"])
-            parts += [f"## {who}", str(message["content"]).strip("\n")]
+            who = _HEADINGS.get(message["role"], message["role"])
+            calls = [
+                f"{call['function']['name']} {json.dumps(call['function']['arguments'])}"
+                for call in message.get("tool_calls", ())
+            ]
+            said = "\n\n".join(
+                each for each in (str(message["content"]).strip("\n"), *calls) if each
+            )
+            parts += [f"## {who}", said]
         return "\n\n".join(parts) + "\n"
 
     @classmethod
@@ -193,4 +202,15 @@ def _is_message(message: object) -> bool:
         and isinstance(message.get("content"), str)
         and message.get("role") in ROLES
         and "tokens" not in message
+        and isinstance(message.get("tool_calls", []), list)
+        and all(map(_is_call, message.get("tool_calls", [])))
+    )
+
+
+def _is_call(call: object) -> bool:
+    function = call.get("function") if isinstance(call, dict) else None
+    return (
+        isinstance(function, dict)
+        and isinstance(function.get("name"), str)
+        and isinstance(function.get("arguments"), dict)
     )
