@@ -66,6 +66,42 @@ def serve(
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="Longest time for one request.")
     ] = 600.0,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="What the page may search: of docs, wiki and web, with commas (nothing).",
+        ),
+    ] = None,
+    searxng: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="POCKETLM_SEARXNG",
+            show_envvar=False,
+            help="The SearXNG server that searches the web.",
+        ),
+    ] = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Tools that the page and requests may have called here, with commas: calculator,"
+            " dates, files, search, web, python, MCP servers and plugins by name, or all (none).",
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TOOL",
+            help="A tool with effects (run_python, search_web, …) that whoever uses the server may"
+            " have called; repeatable. Others with effects are left out.",
+        ),
+    ] = None,
+    folder: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="A folder that files may be read in; repeatable."),
+    ] = None,
     embeddings: Annotated[
         EmbeddingKind | None,
         typer.Option(
@@ -90,9 +126,11 @@ def serve(
     Examples:
       pocketlm serve
       pocketlm serve phi3 --parallel 8
+      pocketlm serve --search docs,wiki --tools calculator,dates
       POCKETLM_API_KEY=secret pocketlm serve --host 0.0.0.0
       curl http://127.0.0.1:8000/v1/models
     """
+    from pocketlm.assistant.sources import named
     from pocketlm.cli.output import Download, Status
     from pocketlm.serve.guard import is_loopback
     from pocketlm.serve.settings import Settings
@@ -102,6 +140,8 @@ def serve(
         raise ParameterError(
             f"others could reach {host} and use the server: give --api-key, or say --insecure"
         )
+    if (allow or folder) and not tools:
+        raise ParameterError("--allow and --folder go with --tools")
     with Download() as progress:
         store = Store()
         models = {
@@ -124,15 +164,25 @@ def serve(
             "prefix_cache": not no_prefix_cache,
         },
         wordllama=embeddings is not None,
+        search=[] if search is None else named(search),
+        searxng=searxng,
+        tools=[name.strip() for name in (tools or "").split(",") if name.strip()],
+        folders=folder or [],
+        allowed=frozenset(allow or ()),
         parallel=parallel,
         queue=queue,
         idle=idle,
         timeout=timeout,
         **more,
     )
+    from pocketlm.serve.assistant import open_assistant
     from pocketlm.serve.run import run
 
-    run(settings, store.home, lambda url: Status().note(f"listening on {url}; Ctrl-C ends"))
+    def ready(url: str) -> None:
+        Status().note(f"listening on {url}; Ctrl-C ends")
+
+    with open_assistant(settings, store.home, Status().note) as assistant:
+        run(settings, store.home, ready, assistant)
 
 
 def _name(name: str) -> str:

@@ -19,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlm.errors import Error
 from pocketlm.serve import about, anthropic, ollama, openai, ui
+from pocketlm.serve.aside import Threads
+from pocketlm.serve.assistant import Assistant
 from pocketlm.serve.embedder import Embedder
 from pocketlm.serve.errors import ApiError, as_api_error
 from pocketlm.serve.guard import Guard
@@ -31,8 +33,13 @@ from pocketlm.serve.ui.keeper import Keeper
 _log = logging.getLogger("pocketlm.serve")
 
 
-def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
-    """The server as an ASGI application. Raises Error where wordllama is missing."""
+def make_app(
+    settings: Settings, pool: Pool | None = None, assistant: Assistant | None = None
+) -> Starlette:
+    """The server as an ASGI application, with what `assistant` offers.
+
+    Raises Error where wordllama is missing.
+    """
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
@@ -45,6 +52,7 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await asyncio.to_thread(app.state.assistant.threads.close)
         await app.state.pool.close()
         await asyncio.to_thread(app.state.keeper.close)
 
@@ -65,6 +73,7 @@ def make_app(settings: Settings, pool: Pool | None = None) -> Starlette:
     )
     app.state.settings = settings
     app.state.embedder = Embedder() if settings.wordllama else None
+    app.state.assistant = assistant or Assistant(Threads(settings.parallel, settings.queue))
     app.state.metrics = Metrics()
     app.state.answering = {}
     return app

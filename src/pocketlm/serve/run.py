@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pocketlm.errors import Error
 from pocketlm.serve.app import make_app
+from pocketlm.serve.assistant import Assistant
 from pocketlm.serve.pool import Pool
 from pocketlm.serve.registry import registered
 from pocketlm.serve.settings import Settings
@@ -38,7 +39,7 @@ class Impatient(H11Protocol):
             self.transport.close()
 
 
-def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
+def run(settings: Settings, home: Path, ready: Callable[[str], None], assistant: Assistant) -> None:
     """Serve until SIGTERM or Ctrl-C. `ready` is told the address once connections are taken.
 
     As long as it lasts, the server is listed in `home`.
@@ -57,11 +58,12 @@ def run(settings: Settings, home: Path, ready: Callable[[str], None]) -> None:
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             pool: Pool = app.state.pool
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, assistant.threads.halt)
             halting = asyncio.ensure_future(pool.halt(GRACE_SECONDS))
             await super().shutdown(sockets)
             halting.cancel()
 
-    app = make_app(settings)
+    app = make_app(settings, assistant=assistant)
     config = uvicorn.Config(
         app,
         http=Impatient,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,15 @@ class Settings:
     load: Mapping[str, Any] = field(default_factory=dict)
     #: Whether texts are embedded by wordllama where no other model is named.
     wordllama: bool = False
+    #: What the page may search, by its names (see `assistant/sources.py`), and by which server the
+    #: web; None leaves that to the environment.
+    search: Sequence[str] = ()
+    searxng: str | None = None
+    #: Tools by the names of `assistant/tools/builtin.py`, and the folders that they may read.
+    tools: Sequence[str] = ()
+    folders: Sequence[Path] = ()
+    #: Tools with effects that may run without anybody being asked.
+    allowed: frozenset[str] = frozenset()
     #: Answers of one model that are written at the same time, and that may wait.
     parallel: int = 4
     queue: int = 64

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from starlette.datastructures import State
 
 from pocketlm.api import Model
+from pocketlm.chat.call_forms import Form
 from pocketlm.chat.presets import Preset
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, CallReader, Tool, Toolbox, prepared
@@ -127,13 +128,13 @@ class Outcome:
 class Work:
     """Answers that are being written. An asynchronous iterator of bits; then see `outcomes`."""
 
-    def __init__(self, name: str, loaded: Loaded, answers: Answers, *, calls: bool) -> None:
-        """`name` is what the client called the model. With `calls`, text is searched for calls."""
+    def __init__(self, name: str, loaded: Loaded, answers: Answers, form: Form | None) -> None:
+        """`name` is what the client called the model. Text is searched for calls of a `form`."""
         self.name = name
         self.loaded = loaded
         self.outcomes = [Outcome("", [], each) for each in answers.generations]
         self._answers = answers
-        self._readers = [CallReader() if calls else None for _ in self.outcomes]
+        self._readers = [CallReader(form) if form else None for _ in self.outcomes]
 
     @property
     def generations(self) -> list[Generation]:
@@ -172,11 +173,12 @@ async def started(state: State, task: Task) -> AsyncIterator[Work]:
     are read.
     """
     name = task.model or state.pool.default
-    task = _with_preset(task, await state.pool.preset(task.model))
-    async with _lent(state, task.model, task.keep) as loaded:
-        streams = await asyncio.to_thread(_streams, loaded.model, task)
-        answers = loaded.worker.submit(streams)
-        work = Work(name, loaded, answers, calls=task.tools is not None)
+    task = with_preset(task, await state.pool.preset(task.model))
+    async with lent(state, task.model, task.keep) as loaded:
+        begun = await asyncio.to_thread(_streams, loaded.model, task)
+        answers = loaded.worker.submit(begun)
+        form = None if task.tools is None else loaded.model.template.call_form
+        work = Work(name, loaded, answers, form)
         try:
             yield work
         finally:
@@ -188,32 +190,37 @@ def _streams(model: Model, task: Task) -> list[Stream]:
     """The task's answers, not yet begun."""
     constraint = task.constraint
     if task.tools is not None:
-        constraint = task.tools.constraint(constraint)
+        constraint = task.tools.constraint(constraint, model.template.call_form)
+    return streams(model, task, constraint)
+
+
+def streams(model: Model, task: Task, constraint: Constraint | None) -> list[Stream]:
+    """A task's answers, not yet begun, held to a constraint in place of the task's own."""
     said = dict(task.sampling)
     if "temperature" not in said:
         said = {**CHAT_SAMPLING, **said}
         if constraint is not None and "frequency_penalty" not in task.sampling:
             del said["frequency_penalty"]  # quotes and braces are to be repeated
     parameters = SamplingParameters.of(said)
-    ids = _prompt_ids(model, task)
-    streams = []
+    ids = prompt_ids(model, task)
+    found = []
     for choice in range(task.choices):
         each = parameters
         if choice and parameters.seed is not None:
             each = replace(parameters, seed=parameters.seed + choice)
         chat = isinstance(task.prompt, Chat)
-        streams.append(model.answer(ids, each, constraint, chat=chat, private=task.private))
-    return streams
+        found.append(model.answer(ids, each, constraint, chat=chat, private=task.private))
+    return found
 
 
 async def counted(state: State, task: Task) -> int:
     """How many tokens a task's prompt has."""
-    task = _with_preset(task, await state.pool.preset(task.model))
-    async with _lent(state, task.model) as loaded:
-        return len(await asyncio.to_thread(_prompt_ids, loaded.model, task))
+    task = with_preset(task, await state.pool.preset(task.model))
+    async with lent(state, task.model) as loaded:
+        return len(await asyncio.to_thread(prompt_ids, loaded.model, task))
 
 
-def _with_preset(task: Task, preset: Preset | None) -> Task:
+def with_preset(task: Task, preset: Preset | None) -> Task:
     """The task, with what the preset has and the request does not say."""
     if preset is None:
         return task
@@ -246,7 +253,7 @@ async def embedded(
             vectors.append(vector)
             tokens += count
         return embedder.name, vectors, tokens
-    async with _lent(state, model) as loaded:
+    async with lent(state, model) as loaded:
         for text in texts:
             ids = await asyncio.to_thread(loaded.model.text_tokens, text)
             tokens += len(ids)
@@ -255,10 +262,8 @@ async def embedded(
 
 
 @asynccontextmanager
-async def _lent(
-    state: State, model: str | None, keep: float | None = None
-) -> AsyncIterator[Loaded]:
-    """A model, for no longer than a request may take."""
+async def lent(state: State, model: str | None, keep: float | None = None) -> AsyncIterator[Loaded]:
+    """A model, for no longer than a request may take. Raises ApiError 504 after that."""
     timeout: float = state.settings.timeout
     try:
         async with asyncio.timeout(timeout), state.pool.lend(model, keep) as loaded:
@@ -267,8 +272,8 @@ async def _lent(
         raise ApiError(504, f"there was no answer in {timeout:g} seconds", code="timeout") from None
 
 
-def _prompt_ids(model: Model, task: Task) -> list[int]:
-    """The token ids of a task's prompt."""
+def prompt_ids(model: Model, task: Task) -> list[int]:
+    """The token ids of a task's prompt; the model is told of its tools."""
     if isinstance(task.prompt, Raw):
         return model.text_tokens(task.prompt.text)
     told, described = prepared(task.prompt.messages, task.tools, model.template.source)

@@ -12,9 +12,11 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pocketlm.assistant.tools.skill import Skill
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, Tool, Toolbox
 from pocketlm.engine.sampling import Token
+from pocketlm.serve.assistant import Assistant, chosen
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, Many, event, post, read, while_connected
 from pocketlm.serve.openai.shapes import (
@@ -23,8 +25,10 @@ from pocketlm.serve.openai.shapes import (
     error,
     logprob,
     usage,
+    usage_of,
 )
 from pocketlm.serve.task import Chat, Task, Work, started, toolbox
+from pocketlm.serve.turns import Turned, turned
 
 
 class Part(Body):
@@ -99,6 +103,31 @@ class ChatRequest(Generating):
     parallel_tool_calls: bool | None = None
     #: Have the prompt's progress reported in chunks of their own, as llama.cpp's server does.
     return_progress: bool | None = None
+    #: Have the server's own tools called here: all that it has, or those of these names.
+    server_tools: bool | Many[str] | None = None
+
+
+def _skills(request: Request, body: ChatRequest) -> list[Skill]:
+    """The server's tools that may be called for this request."""
+    if not body.server_tools:
+        return []
+    assistant: Assistant = request.app.state.assistant
+    skills = chosen(assistant.skills, body.server_tools)
+    if not skills:
+        raise ApiError(
+            400, "this server has no tools (pocketlm serve --tools)", param="server_tools"
+        )
+    others = {
+        "tools": body.tools,
+        "tool_choice": body.tool_choice not in (None, "auto"),
+        "n": (body.n or 1) > 1,
+        "logprobs": body.logprobs,
+        "response_format": body.constraint(),
+    }
+    for name, given in others.items():
+        if given:
+            raise ApiError(400, f"{name} does not go with server_tools", param=name)
+    return skills
 
 
 def _task(body: ChatRequest) -> Task:
@@ -196,10 +225,12 @@ async def create(request: Request) -> Response:
     body = await read(request, ChatRequest)
     checked_choices(request, body.n)
     task = _task(body)
+    skills = _skills(request, body)
     if body.stream:
-        lines = _stream(request, body, task)
+        lines = _turn(request, body, task, skills) if skills else _stream(request, body, task)
         return Lines(lines, "text/event-stream", lambda failed: event(error(failed)))
-    return await while_connected(request, _whole(request, task))
+    work = _whole_turn(request, task, skills) if skills else _whole(request, task)
+    return await while_connected(request, work)
 
 
 async def _whole(request: Request, task: Task) -> Response:
@@ -257,7 +288,50 @@ async def _stream(request: Request, body: ChatRequest, task: Task) -> AsyncGener
         yield event("[DONE]")
 
 
-def _head(kind: str, work: Work) -> dict[str, object]:
+async def _whole_turn(request: Request, task: Task, skills: Sequence[Skill]) -> Response:
+    """An answer with the server's tools; the calls stand beside it, in a field of ours."""
+    async with turned(request.app.state, task, skills) as work:
+        async for _ in work:
+            pass
+        message = {
+            "role": "assistant",
+            "refusal": None,
+            "content": work.text,
+            "server_tool_calls": [made.as_json() for made in work.made],
+        }
+        choice = {"index": 0, "message": message, "logprobs": None}
+        choice["finish_reason"] = work.finish_reason
+        head = _head("chat.completion", work)
+        return Json({**head, "choices": [choice], "usage": usage_of(work.generations)})
+
+
+async def _turn(
+    request: Request, body: ChatRequest, task: Task, skills: Sequence[Skill]
+) -> AsyncGenerator[str]:
+    """The same while it comes about: a chunk for each call that has its result."""
+    async with turned(request.app.state, task, skills) as work:
+        head = _head("chat.completion.chunk", work)
+
+        def chunk(delta: Mapping[str, Any], finish: str | None = None) -> str:
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+            return event({**head, "choices": [choice]})
+
+        yield chunk({"role": "assistant", "content": ""})
+        async for bit in work:
+            if bit.progress is not None and body.return_progress:
+                progress = {"processed": bit.progress.done, "total": bit.progress.total}
+                yield event({**head, "choices": [], "prompt_progress": progress})
+            if bit.text:
+                yield chunk({"content": bit.text})
+            if bit.made is not None and bit.made.result is not None:
+                yield chunk({"server_tool_calls": [bit.made.as_json()]})
+        yield chunk({}, work.finish_reason)
+        if body.stream_options is not None and body.stream_options.include_usage:
+            yield event({**head, "choices": [], "usage": usage_of(work.generations)})
+        yield event("[DONE]")
+
+
+def _head(kind: str, work: Work | Turned) -> dict[str, object]:
     return {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "object": kind,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from starlette.requests import Request
 
+from pocketlm.engine.answer import Generation
 from pocketlm.engine.constraint import Constraint, from_grammar, from_regex, from_schema
 from pocketlm.engine.sampling import Token
 from pocketlm.formats.tokenizer import Tokenizer
@@ -151,13 +152,25 @@ def texts_of(
 def usage(outcomes: Sequence[Outcome]) -> dict[str, object]:
     """Tokens that were read and written."""
     first = outcomes[0].generation
-    prompt = first.prompt_tokens
     completion = sum(outcome.generation.completion_tokens for outcome in outcomes)
+    return _usage(first.prompt_tokens, completion, first.cached_tokens)
+
+
+def usage_of(generations: Sequence[Generation]) -> dict[str, object]:
+    """The same of a model that was asked several times, one after another."""
+    return _usage(
+        sum(each.prompt_tokens for each in generations),
+        sum(each.completion_tokens for each in generations),
+        sum(each.cached_tokens for each in generations),
+    )
+
+
+def _usage(prompt: int, completion: int, cached: int) -> dict[str, object]:
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": first.cached_tokens},
+        "prompt_tokens_details": {"cached_tokens": cached},
     }
 
 

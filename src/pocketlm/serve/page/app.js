@@ -1,5 +1,6 @@
 // The page: which chat is open, what is asked, and what the keyboard does.
 
+import * as assist from "./assist.js";
 import * as composer from "./composer.js";
 import * as settings from "./settings.js";
 import * as sidebar from "./sidebar.js";
@@ -55,10 +56,10 @@ function update() {
   const title = chat.keep ? chat.title || sidebar.titleOf(chat.id) : "Incognito";
   $("title").textContent = title;
   document.title = title ? `${title} · pocketlm` : "pocketlm";
-  $("kept").textContent = chat.keep ? "" : "Incognito: nothing of this chat is kept";
+  $("kept").textContent = chat.keep ? assist.hint() : "Incognito: nothing of this chat is kept";
   $("empty-title").textContent = chat.keep ? "What is on your mind?" : "An incognito chat";
   $("empty-words").textContent = chat.keep
-    ? "The model runs on this machine. What you write does not leave it."
+    ? `The model runs on this machine. ${assist.asksTheWeb() ? "Questions that are looked up go to a search engine; nothing else leaves it." : "What you write does not leave it."}`
     : "It is gone when you leave it: neither kept in the history nor on disk.";
   $("ideas").hidden = !chat.keep;
   composer.busy(Boolean(chat.writing));
@@ -102,7 +103,7 @@ function route() {
 
 // Asking
 
-async function ask({ text, files = [], at = null }) {
+async function ask({ text, files = [], at = null, search = assist.isOn("search") }) {
   const mine = chat;
   if (mine.writing) return;
   notice();
@@ -119,12 +120,14 @@ async function ask({ text, files = [], at = null }) {
     sampling: settings.sampling(),
     ...(mine.id !== null
       ? { chat: mine.id, revision: mine.revision }
-      : { messages: mine.messages.map(({ role, content }) => ({ role, content })) }),
+      : { messages: mine.messages.map(({ role, content, sources }) => ({ role, content, sources })) }),
     ...(at === null ? {} : { at }),
     ...(text === undefined ? {} : { text }),
     files,
+    search,
+    tools: assist.isOn("tools"),
   };
-  const answer = { role: "assistant", content: "", blocks: [], pending: true };
+  const answer = { role: "assistant", content: "", blocks: [], pending: true, search };
   if (mine.messages.length) mine.messages.at(-1).node = null; // it is the last one no more
   if (at === null) {
     const shown = files.map((file) => ({ name: file.name, characters: file.text.length }));
@@ -147,7 +150,7 @@ async function ask({ text, files = [], at = null }) {
     }
     if (answer.pending) throw Object.assign(new Error("The connection to the server broke."), { code: "network" });
   } catch (error) {
-    giveUp(mine, answer, before, error, { text, files, at });
+    giveUp(mine, answer, before, error, { text, files, at, search });
   } finally {
     written.delete(mine);
     mine.writing = null;
@@ -173,10 +176,16 @@ function take(mine, answer, name, content, again) {
       break;
     }
     case "progress":
-      if (mine === chat && content.done < content.total) {
+      if (mine !== chat) break;
+      if (content.words) talk.wait(answer, `${content.words.charAt(0).toUpperCase()}${content.words.slice(1)} …`);
+      else if (content.done < content.total) {
         const words = `Reading ${content.done.toLocaleString()} of ${content.total.toLocaleString()} tokens`;
         talk.wait(answer, words, content.done / content.total);
       }
+      break;
+    case "calls":
+      answer.calls = content.calls;
+      if (mine === chat) talk.trace(answer);
       break;
     case "blocks":
       if (mine === chat) talk.grow(answer, content.from, content.blocks);
@@ -203,9 +212,12 @@ function finish(mine, answer, content, again) {
     return;
   }
   answer.content = content.content;
+  answer.calls = content.calls;
+  answer.sources = content.sources;
   const rate = content.rate ? `, ${content.rate < 10 ? content.rate.toFixed(1) : Math.round(content.rate)} a second` : "";
-  answer.figures = `${content.tokens.toLocaleString()} token${content.tokens === 1 ? "" : "s"}${rate}`;
+  if (content.tokens) answer.figures = `${content.tokens.toLocaleString()} token${content.tokens === 1 ? "" : "s"}${rate}`;
   if (content.finish === "stopped") answer.note = "Stopped.";
+  if (answer.search && !content.sources) answer.note = "Not looked up: it does not read as a question to search for.";
   if (content.finish === "length") answer.note = "Cut: the longest answer, or the end of the context, is reached.";
   if (mine === chat) talk.speakRest(answer);
   answer.node = null;
@@ -227,7 +239,7 @@ function place(mine, content) {
   }
 }
 
-function giveUp(mine, answer, before, error, { text, files, at }) {
+function giveUp(mine, answer, before, error, { text, files, at, search }) {
   if (error.more && "chat" in error.more) place(mine, error.more);
   const begun = mine.revision !== before.revision || mine.id !== before.id;
   mine.stale = begun && error.code === "network" && mine.id !== null;
@@ -247,11 +259,13 @@ function giveUp(mine, answer, before, error, { text, files, at }) {
     reload(mine);
     notice("This chat went on elsewhere meanwhile. It is shown as it is now.");
   } else if (error.name !== "AbortError") {
-    const retry = () => {
+    const retry = (more) => {
       if (at === null) composer.fill("");
-      ask({ text, files, at });
+      ask({ text, files, at, ...more });
     };
-    notice(error.message, [textButton("Try again", retry)]);
+    const buttons = [textButton("Try again", () => retry())];
+    if (search) buttons.push(textButton("Answer without search", () => retry({ search: false })));
+    notice(error.message, buttons);
   }
 }
 
@@ -271,12 +285,12 @@ async function reload(mine) {
 }
 
 // Answer a message again. Where the connection broke, the server may have the answer already.
-async function again(at) {
+async function again(at, more = {}) {
   if (chat.stale) {
     if (!(await reload(chat)) || chat.messages.at(-1)?.role !== "user") return;
     at = chat.messages.length - 1;
   }
-  ask({ at });
+  ask({ at, ...more });
 }
 
 function redraw(mine, all = false) {
@@ -391,6 +405,7 @@ async function begin() {
   theme();
   onKeyWanted(askForKey);
   settings.begin();
+  assist.begin(update);
   sidebar.begin({
     current: () => chat.id,
     failed,
@@ -444,7 +459,7 @@ async function begin() {
 
 async function load() {
   try {
-    await settings.refresh();
+    assist.offer(await settings.refresh());
     await sidebar.refresh();
     route();
     composer.focus();

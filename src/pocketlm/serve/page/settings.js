@@ -36,6 +36,7 @@ export function begin() {
   });
 }
 
+// Ask what there is; also what else the server said of itself.
 export async function refresh() {
   const found = await get("/ui/models");
   models = found.models;
@@ -50,6 +51,7 @@ export async function refresh() {
     : plain.map(option);
   $("model").replaceChildren(...groups);
   choose(chosen);
+  return found;
 }
 
 // Choose a model by its name; one that is not here leaves the server's own.

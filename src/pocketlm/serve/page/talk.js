@@ -2,13 +2,14 @@
 
 import { $, announce, card, copy, h, icon, iconButton, rendered, textButton } from "./dom.js";
 import { chip } from "./composer.js";
+import { cite, sourcesOf, traceOf } from "./sources.js";
 
 const LONG = 1500; // characters of a message of one's own that is folded
 let hooks;
 let chat = null; // the one that is shown
 let sticking = true;
 
-// `hooks` are again(position), edit(position, text) and isBusy().
+// `hooks` are again(position, { search }), edit(position, text) and isBusy().
 export function begin(given) {
   hooks = given;
   const scroll = $("scroll");
@@ -69,6 +70,14 @@ export function grow(message, first, blocks) {
   while (prose.childElementCount > first) prose.lastElementChild.remove();
   prose.append(...blocks.map(dressed));
   message.node.querySelector(".waiting")?.remove();
+}
+
+// Calls were made for the answer, or have their results.
+export function trace(message) {
+  const old = message.node?.querySelector(".trace");
+  const made = traceOf(message.calls, old?.open);
+  if (old) old.replaceWith(made);
+  else message.node?.prepend(made);
 }
 
 export function wait(message, words, progress = null) {
@@ -141,10 +150,17 @@ function unanswered(message, at) {
 }
 
 function answer(message, at) {
-  const parts = [h("div", { className: "prose" }, ...message.blocks.map(dressed))];
+  const prose = h("div", { className: "prose" }, ...message.blocks.map(dressed));
+  const parts = message.calls?.length ? [traceOf(message.calls), prose] : [prose];
   if (message.pending) {
     if (!message.blocks.length) parts.push(h("div", { className: "waiting" }, h("i"), h("span", {}, "…")));
   } else {
+    if (message.sources) {
+      const sources = sourcesOf(message.sources);
+      cite(prose, message, sources);
+      if (sources.childElementCount) parts.push(sources);
+      if (!message.sources.found && at === chat.messages.length - 1) parts.push(withoutSearch(at));
+    }
     if (message.note) parts.push(h("p", { className: "hint" }, message.note));
     parts.push(actions(message, at));
     if (message.error) {
@@ -153,6 +169,11 @@ function answer(message, at) {
   }
   const name = message.pending ? "message assistant writing" : "message assistant";
   return h("article", { className: name, "aria-label": "Answer", "aria-busy": String(Boolean(message.pending)) }, ...parts);
+}
+
+function withoutSearch(at) {
+  const button = textButton("Answer without search", () => !hooks.isBusy() && hooks.again(at - 1, { search: false }));
+  return h("p", { className: "row start" }, button);
 }
 
 function actions(message, at) {

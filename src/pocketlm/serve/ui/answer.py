@@ -2,16 +2,18 @@
 
 A chat lies in the history; the page names it, and the revision that it shows. One that is not kept
 (incognito, or the history could not be written) is the page's, which then sends what was said.
-Events are `begin`, `progress`, `blocks` (HTML, from one block on), and `done` or `error`.
+Events are `begin`, `progress` (how much of the prompt is read, or words for what is done), `calls`
+(of tools), `blocks` (HTML, from one block on), and `done` or `error`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -20,22 +22,30 @@ from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pocketlm.assistant.deciding import question_of
+from pocketlm.assistant.routing import propose
+from pocketlm.assistant.tools.skill import Skill
 from pocketlm.chat.conversation import Conversation, room
 from pocketlm.chat.files import File, joined, parted
 from pocketlm.chat.history import History
 from pocketlm.chat.prompt import Message
+from pocketlm.chat.tools import Toolbox
 from pocketlm.engine.answer import Generation
 from pocketlm.engine.request import Progress
 from pocketlm.engine.sampling import CHAT_SAMPLING
 from pocketlm.errors import HistoryError
 from pocketlm.serve import openai
+from pocketlm.serve.assistant import Assistant
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, Lines, Many, event, post, read
 from pocketlm.serve.pool import Loaded, Pool
-from pocketlm.serve.task import Chat, Task, Work, started
-from pocketlm.serve.ui.chats import find, message
+from pocketlm.serve.task import Chat, Task, lent, prompt_ids, started
+from pocketlm.serve.turns import turned
+from pocketlm.serve.ui.chats import find
 from pocketlm.serve.ui.keeper import Keeper
 from pocketlm.serve.ui.markdown import Growing
+from pocketlm.serve.ui.shown import Sources, groups, shown, told
+from pocketlm.serve.ui.writing import Alone, Called, Sourced, Writing
 
 #: Seconds between two events of an answer, and between two savings.
 _TICK, _SAVE_EVERY = 0.1, 1.0
@@ -55,6 +65,14 @@ class Said(Body):
 
     role: Literal["user", "assistant"]
     content: str
+    sources: Sources | None = None
+
+    def message(self) -> Message:
+        """The same as a conversation has it."""
+        said: Message = {"role": self.role, "content": self.content}
+        if self.sources is not None:
+            said["sources"] = self.sources.model_dump()  # type: ignore[typeddict-unknown-key]
+        return said
 
 
 class Sampling(Body):
@@ -74,8 +92,8 @@ class Sampling(Body):
 class Ask(Body):
     """Something to answer.
 
-    `at` is the position of the user's message that is answered again, as it was or (with `text`)
-    as it is now; what came after it goes. Without `at`, `text` is said at the end.
+    `at` is the place on the page of the user's message that is answered again, as it was or (with
+    `text`) as it is now; what came after it goes. Without `at`, `text` is said at the end.
     """
 
     #: Chosen by the page, to stop the answer by.
@@ -92,6 +110,9 @@ class Ask(Body):
     #: None leaves it to the preset, or to the chat.
     system: str | None = None
     sampling: Sampling = Field(default_factory=Sampling)
+    #: Whether questions are looked up, and tools called, where the server does that.
+    search: bool = False
+    tools: bool = False
 
 
 class Stop(Body):
@@ -130,9 +151,8 @@ class _Answering:
         self._before: list[Message] = []
         self._model = ""  # as the history knows it
         self._fingerprint = ""
-        self._text = ""
-        self._tokens: list[int] = []
-        self._progress: Progress | None = None
+        self._begin = 0  # where the answer stands among the messages
+        self._writing: Writing | None = None
         self._growing = Growing()
         self._saving: Future[None] | None = None
         self._saved = time.monotonic()
@@ -140,7 +160,8 @@ class _Answering:
 
     def failed(self, error: ApiError) -> str:
         """What went wrong, as the last event."""
-        return event({**openai.error(error), **self._place(), "content": self._text}, "error")
+        content = "" if self._writing is None else self._writing.content
+        return event({**openai.error(error), **self._place(), "content": content}, "error")
 
     async def events(self) -> AsyncGenerator[str]:
         """Everything that the page is told; as long as it lasts, the answer can be stopped."""
@@ -164,20 +185,20 @@ class _Answering:
             self._before = list(self._chat.messages)
             if system is not None:
                 self._chat.set_system(system)
-            position = self._say()
-            said = message(self._chat.messages[position], position)
-            dropped = await asyncio.to_thread(self._fit, loaded, sampling.get("max_tokens"))
-            task = Task(
-                model=model,
-                prompt=Chat(self._chat.prompt_messages()),
-                sampling=sampling,
-                private=not self._ask.keep,
-            )
-            async with started(self._state, task) as work:
+            self._say()
+            self._begin = len(self._chat.messages)
+            said = shown(self._chat.messages)[-1]
+            question, skills = self._way()
+            tools = Toolbox([skill.tool for skill in skills]) if skills else None
+            task = Task(model, Chat([]), sampling, tools=tools, private=not self._ask.keep)
+            dropped = await asyncio.to_thread(self._fit, loaded, task)
+            task = replace(task, prompt=Chat(told(self._chat.prompt_messages())))
+            async with self._begun(task, question, skills) as writing:
+                self._writing = writing
                 try:
                     await self._save()
                     yield event({**self._place(), "message": said, "dropped": dropped}, "begin")
-                    async with aclosing(self._watch(work)) as news:
+                    async with aclosing(self._watch(writing)) as news:
                         async for line in news:
                             yield line
                 except Exception:
@@ -187,9 +208,41 @@ class _Answering:
                     if self._ask.keep:
                         self._keeper.begin(partial(self._write, change=self._settled()))
                     raise
-                (generation,) = work.generations
-            await self._save(self._settled(cut=generation.stopped_by is not None))
-            yield event({**self._place(), **self._result(loaded, generation)}, "done")
+            await self._save(self._settled())
+            result = await asyncio.to_thread(self._result, loaded, writing, task)
+            yield event({**self._place(), **result}, "done")
+
+    def _way(self) -> tuple[str | None, Sequence[Skill]]:
+        """The question that is looked up, or the tools that may be called."""
+        assistant: Assistant = self._state.assistant
+        said = [parted(str(m["content"])) for m in self._chat.messages if m["role"] == "user"]
+        text, files = said[-1]
+        skills = assistant.skills if self._ask.tools else []
+        plain = propose(text, [skill.tool.name for skill in skills])
+        if self._ask.search and assistant.searcher is not None and plain is None and not files:
+            question = question_of([text for text, _ in said])
+            if question is not None:
+                return question, []
+        return None, skills
+
+    @asynccontextmanager
+    async def _begun(
+        self, task: Task, question: str | None, skills: Sequence[Skill]
+    ) -> AsyncIterator[Writing]:
+        """The answer, in the way that was chosen; leaving the block ends it."""
+        state = self._state
+        if question is not None:
+            find = partial(state.assistant.searcher.find, private=task.private)
+            async with lent(state, task.model) as loaded:
+                found = partial(find, loaded.model, question)
+                async with state.assistant.threads.aside(found) as aside:
+                    yield Sourced(aside)
+        elif skills:
+            async with turned(state, task, skills) as answer:
+                yield Called(answer)
+        else:
+            async with started(state, task) as work:
+                yield Alone(work)
 
     async def _chosen(self, pool: Pool) -> tuple[str, str | None, dict[str, Any]]:
         """The model's name, the system prompt if one was given, and the sampling."""
@@ -208,9 +261,7 @@ class _Answering:
         """The chat as the page shows it. Raises ApiError where it is another by now."""
         ask = self._ask
         if ask.chat is None:
-            return Conversation(
-                messages=[{"role": said.role, "content": said.content} for said in ask.messages]
-            )
+            return Conversation(messages=[said.message() for said in ask.messages])
         id = ask.chat
 
         def load(history: History) -> Conversation:
@@ -222,12 +273,14 @@ class _Answering:
             raise ApiError(409, "this chat went on elsewhere meanwhile", code="chat_changed")
         return chat
 
-    def _say(self) -> int:
-        """Put what is to be answered at the end of the chat; its position."""
+    def _say(self) -> None:
+        """Put what is to be answered at the end of the chat."""
         ask, messages = self._ask, self._chat.messages
         text, files = ask.text, [File(each.name, each.text) for each in ask.files]
-        at = ask.at
-        if at is None and messages and messages[-1]["role"] == "user":
+        at = None
+        if ask.at is not None:
+            at = sum(map(len, groups(messages)[: ask.at]))
+        elif messages and messages[-1]["role"] == "user":
             # One that got no answer: what is said now goes with it, so that turns alternate.
             at = len(messages) - 1
             text = f"{parted(str(messages[at]['content']))[0]}\n\n{text or ''}".strip("\n")
@@ -241,20 +294,19 @@ class _Answering:
         if not content.strip():
             raise ApiError(400, "there is nothing to answer: the message is empty", param="text")
         self._chat.add_user(content)
-        return len(messages) - 1
 
-    def _fit(self, loaded: Loaded, max_tokens: int | None) -> int:
+    def _fit(self, loaded: Loaded, task: Task) -> int:
         """Leave out as many of the oldest turns as it takes; how many. Raises ContextError."""
         context = loaded.model.context
-        window = context - room(context, max_tokens)
-        return self._chat.fit(window, loaded.model.prompt_tokens).dropped
+        window = context - room(context, task.sampling.get("max_tokens"))
+        return self._chat.fit(window, partial(_ids, loaded, task)).dropped
 
-    async def _watch(self, work: Work) -> AsyncGenerator[str]:
+    async def _watch(self, writing: Writing) -> AsyncGenerator[str]:
         """What comes of the answer, until it is over or stopped. Raises what made it fail."""
-        reading = asyncio.ensure_future(self._read(work))
+        reading = asyncio.ensure_future(writing.run())
         stopping = asyncio.ensure_future(self.stopping.wait())
         waited: list[asyncio.Future[Any]] = [reading, stopping]
-        told: object = None
+        before: dict[str, object] = {}
         over = False
         try:
             while not over:
@@ -262,10 +314,13 @@ class _Answering:
                     waited, timeout=_TICK, return_when=asyncio.FIRST_COMPLETED
                 )
                 over = bool(done)
-                news = self._text or self._progress
-                if news != told or over:
-                    told = news
-                    yield await self._news(work, over=over)
+                now: dict[str, object] = {"calls": writing.calls, "blocks": writing.text}
+                if not writing.text:
+                    now["progress"] = writing.doing
+                for name, news in now.items():
+                    if (news and news != before.get(name)) or (over and name == "blocks"):
+                        yield await self._news(writing, name, over=over)
+                before = now
                 self._save_now_and_then()
             if reading.done():
                 reading.result()
@@ -274,33 +329,29 @@ class _Answering:
             stopping.cancel()
             await asyncio.gather(reading, stopping, return_exceptions=True)
 
-    async def _read(self, work: Work) -> None:
-        async for bit in work:
-            self._progress = bit.progress or self._progress
-            if bit.token is not None:
-                self._tokens.append(bit.token.id)
-            self._text += bit.text
+    async def _news(self, writing: Writing, name: str, *, over: bool) -> str:
+        """What is new of an answer: calls, blocks that changed, what is done before there are."""
+        match name, writing.doing:
+            case "calls", _:
+                return event({"calls": writing.calls}, name)
+            case "progress", Progress(done, total):
+                return event({"done": done, "total": total}, name)
+            case "progress", words:
+                return event({"words": words}, name)
+        first, blocks = await asyncio.to_thread(self._growing.update, writing.text, over=over)
+        return event({"from": first, "blocks": blocks, "rate": _rate(writing.generation)}, name)
 
-    async def _news(self, work: Work, *, over: bool) -> str:
-        """The blocks that changed, or how much of the prompt is read."""
-        if not self._text and not over and self._progress is not None:
-            return event({"done": self._progress.done, "total": self._progress.total}, "progress")
-        first, blocks = await asyncio.to_thread(self._growing.update, self._text, over=over)
-        (generation,) = work.generations
-        rate = _rate(generation)
-        return event({"from": first, "blocks": blocks, "rate": rate}, "blocks")
-
-    def _settled(self, *, failed: bool = False, cut: bool = False) -> Callable[[], None]:
+    def _settled(self, *, failed: bool = False) -> Callable[[], None]:
         """What becomes of the chat by what there is of the answer, for the history's thread.
 
-        With `cut`, ids say more than the text. Without any answer a message stays, to be answered
-        later; but where it was answered before, or failed, all is as it was.
+        Without any answer a message stays, to be answered later; but where it was answered before,
+        or failed, all is as it was.
         """
-        text, tokens = self._text, list(self._tokens)
+        answer = [] if self._writing is None else list(self._writing.messages)
 
         def settle() -> None:
-            if tokens:
-                self._chat.update_assistant(text, None if cut else tokens)
+            if answer:
+                self._chat.messages[self._begin :] = answer
             elif failed or self._ask.at is not None:
                 self._chat.messages = list(self._before)
 
@@ -310,8 +361,8 @@ class _Answering:
         """Keep what there is, unless the last saving is still under way."""
         now = time.monotonic()
         busy = self._saving is not None and not self._saving.done()
-        wanted = self._ask.keep and self._warning is None and self._tokens
-        if wanted and not busy and now - self._saved > _SAVE_EVERY:
+        wanted = self._ask.keep and self._warning is None and not busy
+        if wanted and now - self._saved > _SAVE_EVERY and self._writing and self._writing.messages:
             self._saved = now
             self._saving = self._keeper.begin(partial(self._write, change=self._settled()))
 
@@ -343,24 +394,36 @@ class _Answering:
             "warning": self._warning,
         }
 
-    def _result(self, loaded: Loaded, generation: Generation) -> dict[str, Any]:
-        stopped = self.stopping.is_set() and generation.finish_reason is None
+    def _result(self, loaded: Loaded, writing: Writing, task: Task) -> dict[str, Any]:
+        """What is known of an answer that is over."""
+        made = writing.generation
+        stopped = self.stopping.is_set() and writing.finish is None
+        if made is None:
+            used = len(_ids(loaded, task, self._chat.prompt_messages()))
+        else:
+            used = made.prompt_tokens + made.completion_tokens
         return {
-            "content": self._text,
-            "answered": bool(self._tokens),
-            "finish": "stopped" if stopped else generation.finish_reason,
-            "tokens": generation.completion_tokens,
-            "rate": _rate(generation),
-            "first_s": generation.timings.first_token_s,
-            "context": {
-                "used": generation.prompt_tokens + generation.completion_tokens,
-                "of": loaded.model.context,
-            },
+            "content": writing.content,
+            "answered": bool(writing.messages),
+            "finish": "stopped" if stopped else writing.finish,
+            "tokens": 0 if made is None else made.completion_tokens,
+            "rate": _rate(made),
+            "first_s": None if made is None else made.timings.first_token_s,
+            "calls": writing.calls,
+            "sources": writing.sources,
+            "context": {"used": used, "of": loaded.model.context},
         }
 
 
-def _rate(generation: Generation) -> float | None:
+def _ids(loaded: Loaded, task: Task, messages: Sequence[Message]) -> list[int]:
+    """The token ids of the prompt that messages make."""
+    return prompt_ids(loaded.model, replace(task, prompt=Chat(told(messages))))
+
+
+def _rate(generation: Generation | None) -> float | None:
     """Tokens a second, once there is something to measure."""
+    if generation is None:
+        return None
     tokens, seconds = generation.completion_tokens - 1, generation.timings.generation_s
     return tokens / seconds if tokens > 0 and seconds > 0 else None
 

@@ -16,15 +16,16 @@ from starlette.routing import Route
 
 import pocketlm
 from pocketlm.chat.conversation import Conversation
-from pocketlm.chat.files import parted
 from pocketlm.chat.history import Entry, History
 from pocketlm.chat.prompt import Message
 from pocketlm.engine.sampling import CHAT_SAMPLING
 from pocketlm.errors import Error
+from pocketlm.serve.assistant import Assistant
 from pocketlm.serve.errors import ApiError
 from pocketlm.serve.http import Body, Json, post, read
 from pocketlm.serve.pool import Pool
-from pocketlm.serve.ui.markdown import render
+from pocketlm.serve.task import Chat, Task, prompt_ids
+from pocketlm.serve.ui.shown import shown, told
 
 #: Chats in a list, unless more are asked for; and the most that may be.
 _LISTED, _MOST_LISTED = 100, 10_000
@@ -53,7 +54,7 @@ async def get_chat(request: Request) -> Response:
     state = request.app.state
     entry, conversation = await _found(request)
     model = await served(state.pool, entry.model)
-    messages = await asyncio.to_thread(_shown, conversation.messages)
+    messages = await asyncio.to_thread(shown, conversation.messages)
     return Json(
         {
             "id": entry.id,
@@ -99,8 +100,9 @@ async def export(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """Models and presets that may be named, and what holds where nothing is said."""
+    """Models and presets that may be named, what holds where nothing is said, what is offered."""
     pool: Pool = request.app.state.pool
+    assistant: Assistant = request.app.state.assistant
     contexts = {loaded.name: loaded.model.context for loaded in pool.loaded}
     known = await pool.known()
     found: list[dict[str, Any]] = [
@@ -116,20 +118,11 @@ async def models(request: Request) -> Response:
             "models": found,
             "default": pool.default,
             "sampling": dict(CHAT_SAMPLING),
+            "search": [] if assistant.searcher is None else assistant.searcher.names,
+            "tools": [skill.tool.name for skill in assistant.skills],
             "version": pocketlm.__version__,
         }
     )
-
-
-def message(said: Message, position: int) -> dict[str, Any]:
-    """A message as the page shows it."""
-    content = str(said["content"])
-    about = {"position": position, "role": said["role"], "content": content}
-    if said["role"] == "assistant":
-        return {**about, "blocks": render(content)}
-    text, files = parted(content)
-    names = [{"name": file.name, "characters": len(file.text)} for file in files]
-    return {**about, "text": text, "files": names}
 
 
 def find(history: History, id: int) -> tuple[Entry, Conversation]:
@@ -153,7 +146,8 @@ async def used(state: State, model: str, messages: Sequence[Message]) -> dict[st
     if model not in (loaded.name for loaded in state.pool.loaded):
         return None
     async with state.pool.lend(model) as loaded:
-        tokens = await asyncio.to_thread(loaded.model.prompt_tokens, messages)
+        task = Task(model, Chat(told(messages)), {})
+        tokens = await asyncio.to_thread(prompt_ids, loaded.model, task)
         return {"used": len(tokens), "of": loaded.model.context}
 
 
@@ -172,10 +166,6 @@ async def _found(request: Request) -> tuple[Entry, Conversation]:
         lambda history: find(history, id)
     )
     return found
-
-
-def _shown(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    return [message(said, position) for position, said in enumerate(messages)]
 
 
 routes = [
