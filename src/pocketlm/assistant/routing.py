@@ -69,7 +69,8 @@ _DATE_FORMS = [
         ),
         (r"what (?:date|day) (?:is|was|will be) (.+ [-+] .+)", r"\1"),
         (
-            r"what(?:'s| is) (?:the |the current |current )(?:date|time)(?: and time)?(?: now)?",
+            r"what(?:'s| is) (?:the |the current |current )(?:date|time)(?: and time)?"
+            r"(?: now| today)?",
             "now",
         ),
         (r"what (?:time|day|date) is it(?: now| today)?", "now"),
