@@ -135,7 +135,8 @@ def test_a_client_that_leaves_does_not_keep_it_busy(port):
     anyio.run(run)
 
 
-def test_standard_output_carries_the_protocol_alone(smollm2, environment):
+@pytest.mark.parametrize("ends", ["its client leaves", "Ctrl-C"])
+def test_standard_output_carries_the_protocol_alone(smollm2, environment, ends):
     """Whatever comes in, and whatever our code prints."""
     asked = [
         {"id": 0, "method": "initialize", "params": {
@@ -163,9 +164,12 @@ def test_standard_output_carries_the_protocol_alone(smollm2, environment):
         answer = json.loads(process.stdout.readline())
         assert answer["jsonrpc"] == "2.0"
         answered[answer.get("id")] = answer
+    if ends == "Ctrl-C":
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
     rest, errors = process.communicate(timeout=30)  # which closes its input
     assert rest == ""
-    assert process.returncode == 0, errors
+    assert process.returncode == (130 if ends == "Ctrl-C" else 0), errors
     assert "Traceback" not in errors
     assert "result" in answered[1]
     assert "error" in answered[2]

@@ -7,6 +7,8 @@ connect is decided elsewhere.
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -233,4 +235,7 @@ def serve_stdio(server: MCPServer[None]) -> None:
 
     Standard output carries the protocol alone: what else is printed goes to standard error.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # A thread waits for input, and nothing but its end would end that thread.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     anyio.run(server.run_stdio_async)
