@@ -73,8 +73,14 @@ match how:
         for id in answers():
             say({"id": id, "result": {"tools": [TOOL]}})
 
-for id in answers():
+for number, id in enumerate(answers()):
     match how:
+        case "pattern" if number == 0:  # one that takes a backtracking matcher for ever
+            schema = {"type": "object", "properties": {"a": {"pattern": "^(a+)+$"}}}
+            say({"id": id, "result": {"tools": [{**TOOL, "outputSchema": schema}]}})
+        case "pattern":
+            data = {"a": "a" * 60 + "!"}
+            say({"id": id, "result": {"content": [], "structuredContent": data}})
         case "lists":  # in good manners, what tools.json says
             say({"id": id, "result": {"tools": json.loads((folder / "tools.json").read_text())}})
         case "hangs":

@@ -1,5 +1,6 @@
 """Sessions: what a good server gives, and how a bad one ends: in one Error, soon, and all of it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -146,6 +147,12 @@ def test_a_bad_answer_is_an_error_soon(rude, loop, how):
 def test_greetings_are_forgiven(rude, loop):
     with session(rude("greets"), loop) as asked:
         assert [offer.name for offer in asked.offers()] == ["t"]
+
+
+def test_a_pattern_of_the_servers_is_not_matched(rude, loop):
+    with session(rude("pattern"), loop) as asked:
+        asked.offers()
+        assert asked.call("t", {}) == json.dumps({"a": "a" * 60 + "!"})
 
 
 @pytest.mark.usefixtures("hurried")
