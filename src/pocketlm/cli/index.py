@@ -26,9 +26,7 @@ _MOST_NAMED = 20
 
 @app.command()
 def add(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Folders, files, or a .zim.")
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders, files, or a .zim.")],
 ) -> None:
     """Add folders, files and offline encyclopedias (Kiwix .zim) to what is searched.
 
@@ -73,9 +71,11 @@ def rm(source: Annotated[Path, typer.Argument(metavar="SOURCE", help=_SOURCE_HEL
     Example:
       pocketlm index rm ~/Documents
     """
+    from pocketlm.cli.output import printable
+
     with _opened() as index:
         entry = index.remove(source)
-    print(f"forgot {entry.path}")
+    print(printable(f"forgot {entry.path}"))
 
 
 @app.command("list")
@@ -184,6 +184,8 @@ class _Looking:
 
     def tell(self, report: "Report") -> None:
         """What came of a source: problems on standard error, the sum on standard output."""
+        from pocketlm.cli.output import printable
+
         for path, reason in (report.problems + report.notes)[:_MOST_NAMED]:
             self._status.note(f"{path}: {reason}")
         more = len(report.problems) + len(report.notes) - _MOST_NAMED
@@ -200,4 +202,4 @@ class _Looking:
         }
         said = [f"{count:,} {what}" for what, count in counts.items() if count]
         said += [f"passed over {count:,} ({what})" for what, count in report.skipped.items()]
-        print(f"{report.path}: {', '.join(said) or 'no file'}")
+        print(printable(f"{report.path}: {', '.join(said) or 'no file'}"))

@@ -108,14 +108,15 @@ def _units(block: Block) -> Iterator[_Unit]:
 
 
 def _cut(text: str) -> Iterator[str]:
-    """A text in parts of at most `_ENOUGH` characters, at spaces where there are any."""
-    while len(text) > _MOST:
-        end = text.rfind(" ", _ENOUGH // 2, _ENOUGH)
-        end = end if end > 0 else _ENOUGH
-        yield text[:end]
-        text = text[end:].lstrip(" ")
-    if text:
-        yield text
+    """A text in parts of at most `_MOST` characters, at spaces where there are any."""
+    begin = 0
+    while len(text) - begin > _MOST:
+        space = text.rfind(" ", begin + _ENOUGH // 2, begin + _ENOUGH)
+        end = space if space > 0 else begin + _ENOUGH
+        yield text[begin:end]
+        begin = end + (space > 0)
+    if begin < len(text):
+        yield text[begin:]
 
 
 def _packed(units: Sequence[_Unit]) -> Iterator[str]:

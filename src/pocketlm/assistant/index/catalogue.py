@@ -211,10 +211,11 @@ class Catalogue:
 
     def waiting(self) -> Iterator[Waiting]:
         """The passages that the text index does not have yet."""
-        yield from self._database.execute(  # not all at once: they may be many
-            "SELECT p.id, p.content, p.title, p.text FROM contents c"
-            " JOIN passages p ON p.content = c.id WHERE NOT c.searchable"
-        )
+        query = """
+            SELECT p.id, p.content, p.title, p.text
+            FROM contents c JOIN passages p ON p.content = c.id WHERE NOT c.searchable"""
+        with self._explained():
+            yield from map(Waiting._make, self._database.execute(query))  # they may be many
 
     def waiting_contents(self) -> list[int]:
         """Contents that the text index may have in part: to be taken out and added again."""

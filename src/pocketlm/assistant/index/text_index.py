@@ -5,6 +5,8 @@ Knows terms, and passages by number. The texts themselves it does not keep: see 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,16 +52,13 @@ class TextIndex:
         self._schema = builder.build()
         self._writer: IndexWriter | None = None
         self._heap = _SMALL_HEAP if folder is None else _HEAP
-        try:
+        self._folder = folder
+        with self._explained():
             if folder is None:
                 self._index: Index = tantivy.Index(self._schema)
             else:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 self._index = tantivy.Index(self._schema, path=str(folder))
-        except (ValueError, OSError) as error:
-            raise SearchError(
-                f"the index cannot be used ({error}); remove {folder} and `pocketlm index refresh`"
-            ) from None
         self._index.register_tokenizer("words", self._analyzer)
 
     def add(self, passage: int, content: int, title: str, text: str) -> None:
@@ -84,8 +83,9 @@ class TextIndex:
     def commit(self) -> None:
         """Make all changes last."""
         if self._writer is not None:
-            self._writer.commit()
-            self._index.reload()
+            with self._explained():
+                self._writer.commit()
+                self._index.reload()
 
     def close(self) -> None:
         """Forget what was not committed."""
@@ -103,15 +103,29 @@ class TextIndex:
             for term in terms
             for field in _FIELDS
         ]
-        self._index.reload()  # another process may have committed
-        searcher = self._index.searcher()
-        hits = searcher.search(Query.boolean_query(either), count, count=False).hits
-        return [Hit(searcher.doc(address)["passage"][0], score) for score, address in hits]
+        with self._explained():
+            self._index.reload()  # another process may have committed
+            searcher = self._index.searcher()
+            hits = searcher.search(Query.boolean_query(either), count, count=False).hits
+            return [Hit(searcher.doc(address)["passage"][0], score) for score, address in hits]
 
     def _writing(self) -> IndexWriter:
         if self._writer is None:
-            try:
+            with self._explained():
                 self._writer = self._index.writer(self._heap, 1)
-            except ValueError as error:
-                raise SearchError(f"the index cannot be written: {error}") from None
         return self._writer
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors of tantivy as SearchError: of the file system, and of files that are damaged."""
+        try:
+            yield
+        except BaseException as error:
+            # What Rust calls a panic derives from no Exception; Ctrl-C is not among these.
+            panic = type(error).__name__ == "PanicException"
+            if not panic and not isinstance(error, ValueError | OSError):
+                raise
+            raise SearchError(
+                f"the index cannot be used ({error}); if it is damaged, remove the folder"
+                f" {self._folder} and `pocketlm index refresh`"
+            ) from None

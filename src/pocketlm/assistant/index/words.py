@@ -17,8 +17,8 @@ _LONGEST = 64
 _WORD = re.compile(r"[^\W_]+")
 _QUIET = """
     a about all also am an and any are as at be been but by can could did do does for from had has
-    have he her his how i if in into is it its many me much my no not of on or our she should so
-    such than that the their them then there these they this those to us was we were what when
+    have he her his how i if in into is it its many me much my no not of on or our s she should so
+    such t than that the their them then there these they this those to us was we were what when
     where which who whom whose why will with would you your"""
 _QUIET_WORDS = frozenset(_QUIET.split())
 
