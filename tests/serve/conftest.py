@@ -1,5 +1,6 @@
 """Servers, with the real small model."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,4 +85,13 @@ def windows(chromium):
 def window(windows, shop):
     found = windows(shop)
     found.open()
+    return found
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Where pictures go: CI keeps the folder of that name."""
+    folder = os.environ.get("POCKETLM_SCREENSHOTS")
+    found = Path(folder) if folder else tmp_path_factory.mktemp("pictures")
+    found.mkdir(parents=True, exist_ok=True)
     return found

@@ -1,9 +1,7 @@
 """The page in a real browser: how it looks and feels, and pictures of it."""
 
 import json
-import os
 import re
-from pathlib import Path
 
 import pytest
 from browsing import holds, keep
@@ -250,15 +248,6 @@ GOLDEN = (
     "1. Start with 1 and 1.\n2. Add the last two.\n3. Divide neighbours.\n\n"
     "> It is found in [many places](https://en.wikipedia.org/wiki/Golden_ratio), some by mistake."
 )
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Where pictures go: CI keeps the folder of that name."""
-    folder = os.environ.get("POCKETLM_SCREENSHOTS")
-    found = Path(folder) if folder else tmp_path_factory.mktemp("pictures")
-    found.mkdir(parents=True, exist_ok=True)
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def escaped(text: str) -> str:
 def as_markdown(answer: Answer, text: str) -> str:
     """`text`, which is the answer's as Markdown; then each source with its number and its words."""
     parts = [text, *map(_cited, answer.citations)]
-    parts += [f"Not searched: {escaped(problem)}" for problem in answer.problems]
+    parts += [f"Without {escaped(problem)}" for problem in answer.problems]
     return "\n\n".join(parts)
 
 

@@ -224,8 +224,8 @@ async def create(request: Request) -> Response:
     """Answer a conversation."""
     body = await read(request, ChatRequest)
     checked_choices(request, body.n)
-    task = _task(body)
     skills = _skills(request, body)
+    task = _task(body)
     if body.stream:
         lines = _turn(request, body, task, skills) if skills else _stream(request, body, task)
         return Lines(lines, "text/event-stream", lambda failed: event(error(failed)))

@@ -53,7 +53,7 @@ export function sourcesOf({ citations, problems }) {
     h("blockquote", {}, cited.quote),
     passage(cited),
   ));
-  const notes = problems.map((problem) => h("p", { className: "hint" }, `Not searched: ${problem}`));
+  const notes = problems.map((problem) => h("p", { className: "hint" }, `Without ${problem}`));
   return h("section", { className: "sources", "aria-label": "Sources" },
     items.length ? h("ol", {}, ...items) : null,
     ...notes,
