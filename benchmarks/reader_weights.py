@@ -99,7 +99,9 @@ class Found:
         self.exact = [right for (*_, right), _ in rows]
 
     def best(self, weights: Array) -> tuple[float, float]:
-        """How likely the likeliest is right, and whether it is."""
+        """How likely the likeliest is right, and whether it is; where nothing was found, not."""
+        if not self.evidence:
+            return 0.0, 0.0
         likely = _sigmoid(np.array(self.evidence) @ weights[:-1] + weights[-1])
         place = int(likely.argmax())
         return float(likely[place]), self.exact[place]
