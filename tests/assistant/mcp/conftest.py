@@ -91,8 +91,12 @@ def rude(tmp_path) -> Callable[[str], Server]:
 
 
 @pytest.fixture
-def hurried(monkeypatch) -> None:
-    """Wait for nothing long."""
-    for name, seconds in {"START": 2.0, "LIST": 1.0, "CALL": 0.5}.items():
-        monkeypatch.setattr(client, f"{name}_SECONDS", seconds)
+def patience(monkeypatch) -> Callable[[float], None]:
+    """Say how many seconds a server has; it ends quickly in any case."""
     monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
+
+    def run(seconds: float) -> None:
+        for name in ("START", "LIST", "CALL"):
+            monkeypatch.setattr(client, f"{name}_SECONDS", seconds)
+
+    return run

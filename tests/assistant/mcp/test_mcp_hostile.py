@@ -250,7 +250,7 @@ def test_a_name_of_another_servers_cannot_be_taken(remote, home, approve):
     Toolbox([skill.tool for skill in opened(("s", "t"))[0]])
 
 
-def test_one_bad_server_does_not_take_the_others_down(remote, approve, rude, hurried):
+def test_one_bad_server_does_not_take_the_others_down(remote, approve, rude):
     remote.offer(BEFORE)
     approve(remote, "good")
     Servers().add("bad", rude("garbage"))

@@ -97,8 +97,9 @@ def test_an_environment_has_what_was_said_and_no_keys_of_ours(loop, tmp_path, mo
     assert "PATH" in found
 
 
+NOTHING = "there was no answer within"
 BAD_STARTS = {
-    "silent": "there was no answer within 2 seconds",
+    "silent": NOTHING,
     "ends": re.escape(r"it ended (exit status 3): \u{1b}[31mno \u{7}luck"),
     "closes": "it closed its output",
     "garbage": "it writes what is no message: this is no message",
@@ -108,40 +109,42 @@ BAD_STARTS = {
 }
 
 
-@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("how", BAD_STARTS)
-def test_a_bad_start_is_an_error_soon(rude, loop, how):
+def test_a_bad_start_is_an_error_soon(rude, loop, patience, how):
+    patience(1 if BAD_STARTS[how] == NOTHING else 20)
     begun = time.monotonic()
     server = rude(how)
     with pytest.raises(Error, match=BAD_STARTS[how]) as caught, session(server, loop) as asked:
         asked.offers()
     assert str(caught.value).startswith("MCP server s: ")
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 15
 
 
 BAD_LISTS = {
-    "hangs": "there was no answer within 1 s",
+    "hangs": NOTHING,
     "dies": r"it ended \(exit status 7\)",
-    "chatters": "it writes more than 16,777,216 bytes|there was no answer",
+    "chatters": "it writes more than 16,777,216 bytes for one question",
     "huge": "it writes a message of more than 4,194,304 bytes",
-    "deep": "there was no answer",
+    "deep": NOTHING,
     "many": "it offers more than 256 tools",
     "pages": "its list of tools has more than 32 pages",
     "unsound": "the answer is not what the protocol says: ",
     "other": "the answer is not what the protocol says: ",
     "refuses": re.escape(r"go \u{202e}away\u{1b}[2J!!!"),
-    "strange": "there was no answer",
+    "strange": NOTHING,
 }
 
 
-@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("how", BAD_LISTS)
-def test_a_bad_answer_is_an_error_soon(rude, loop, how):
+def test_a_bad_answer_is_an_error_soon(rude, loop, patience, how):
     begun = time.monotonic()
-    with pytest.raises(Error, match=BAD_LISTS[how]) as caught, session(rude(how), loop) as asked:
-        asked.offers()
+    patience(20)
+    with session(rude(how), loop) as asked:
+        patience(0.5 if BAD_LISTS[how] == NOTHING else 20)
+        with pytest.raises(Error, match=BAD_LISTS[how]) as caught:
+            asked.offers()
     assert "\x1b" not in str(caught.value)
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 15
 
 
 def test_greetings_are_forgiven(rude, loop):
@@ -155,12 +158,13 @@ def test_a_pattern_of_the_servers_is_not_matched(rude, loop):
         assert asked.call("t", {}) == json.dumps({"a": "a" * 60 + "!"})
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_call_that_does_not_return_ends_and_the_session_goes_on(remote, loop):
+def test_a_call_that_does_not_return_ends_and_the_session_goes_on(remote, loop, patience):
     remote.offer({"name": "wait", "does": ["wait"]}, ECHO)
     with session(remote.server, loop) as asked:
+        patience(0.5)
         with pytest.raises(Error, match="there was no answer within"):
             asked.call("wait", {})
+        patience(20)
         assert asked.call("echo", {}) == "again"
 
 
@@ -171,7 +175,7 @@ def test_a_session_that_is_over_says_so(remote):
         asked.offers()
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("patience")
 def test_nothing_is_left_of_a_program_that_will_not_end(rude, loop, tmp_path):
     with session(rude("deaf"), loop) as asked:
         asked.offers()
@@ -253,7 +257,6 @@ class TestHttp:
 
     HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
-    @pytest.mark.usefixtures("hurried")
     @pytest.mark.parametrize(
         ("head", "piece", "times"),
         [
@@ -270,14 +273,14 @@ class TestHttp:
             (b"", b"", 1),
         ],
     )
-    def test_a_bad_answer_is_an_error_soon(self, answering, loop, head, piece, times):
+    def test_a_bad_answer_is_an_error_soon(self, answering, loop, patience, head, piece, times):
+        patience(2)
         begun = time.monotonic()
         url = answering(head, piece, times=times)
         with pytest.raises(Error, match="MCP server s: "), session(made(url=url), loop):
             pass
-        assert time.monotonic() - begun < 6
+        assert time.monotonic() - begun < 10
 
-    @pytest.mark.usefixtures("hurried")
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     def test_no_redirect_leads_to_another_site(self, answering, remote, loop, status):
         remote.offer(ECHO)
@@ -298,7 +301,6 @@ class TestHttp:
         assert "x-key: k\r\n" in head
         assert "accept-encoding: identity\r\n" in head
 
-    @pytest.mark.usefixtures("hurried")
     def test_nobody_listens(self, loop):
         with (
             pytest.raises(Error, match="MCP server s: "),
