@@ -82,8 +82,11 @@ def test_a_model_that_repeats_itself_is_asked_anew():
     ("answer", "program"),
     [
         ("```python\nprint(1)\n```", "print(1)"),
-        ("a\n```py\nx\n```\nb\n```\nlonger = 1\n```", "longer = 1"),
+        ("a\n```py\nx\n```\nb\n```\nlonger = 1\n```", "x"),
+        ("a\n```\nx\n```\nb\n```\nlonger = 1\n```", "longer = 1"),
         ("```python\nprint(1)", "print(1)"),
+        ("```python\nprint(1)\n```\nOutput:\n```\n1 2 3 4 5 6 7\n```", "print(1)"),
+        ("```python\nprint(\n```", "print("),
         ("print(1)\nprint(2)", "print(1)\nprint(2)"),
         ("Sorry, I cannot do that.", None),
         ("", None),

@@ -34,7 +34,7 @@ You write Python programs. Answer with one whole program in a ```python block, a
 Use only the standard library. There is no display: draw in the terminal with curses, not with \
 tkinter, turtle or pygame."""
 _BLOCK = re.compile(
-    r"^```(?:python|py)?[ \t]*\n(.*?)(?:^```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
+    r"^```[ \t]*(\w*)[^\n]*\n(.*?)(?:^```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
 )
 
 
@@ -142,12 +142,20 @@ def code(task: str, ask: Ask, check: Check, *, rounds: int = 4) -> Iterator[Even
 
 
 def program_of(answer: str) -> str | None:
-    """The longest block of code of an answer, or all of it if that is a program."""
-    blocks = [match[1] for match in _BLOCK.finditer(answer)]
-    program = max(blocks, key=len, default=answer).strip("\n")
-    if not program.strip() or len(program) > MOST_PROGRAM:
-        return None
-    return program if blocks or _is_python(program) else None
+    """The block of code of an answer that is most likely the program, or all of it if that is one.
+
+    That is one which Python can read, and one that is said to be Python; among equals the longest.
+    """
+    found: tuple[bool, bool, int] = (False, False, 0)
+    program = None
+    for block in _BLOCK.finditer(answer):
+        text = block[2].strip("\n")
+        likely = (_is_python(text), block[1].lower() in ("python", "py"), len(text))
+        if text.strip() and likely > found:
+            found, program = likely, text
+    if program is None and _is_python(answer):
+        program = answer.strip("\n")
+    return program if program is not None and len(program) <= MOST_PROGRAM else None
 
 
 def _is_python(text: str) -> bool:
