@@ -263,8 +263,6 @@ def serve(
     from pocketlm.assistant.mcp.serve import Assistant, make_server, serve_stdio
     from pocketlm.cli.output import Download, Status
     from pocketlm.serve.guard import is_loopback
-    from pocketlm.serve.mcp import run
-    from pocketlm.serve.settings import Settings
     from pocketlm.store import DEFAULT_MODEL, Store
 
     if http is None and (host != "127.0.0.1" or allow_host):
@@ -288,6 +286,9 @@ def serve(
         if http is None:
             serve_stdio(make_server(assistant))
             return
+        from pocketlm.serve.mcp import run
+        from pocketlm.serve.settings import Settings
+
         settings = Settings(
             host=host, port=http, api_key=api_key or None, hosts=frozenset(allow_host or ())
         )
