@@ -11,9 +11,10 @@ from pocketlm.assistant import turn as turns
 from pocketlm.assistant.tools import calculator, dates
 from pocketlm.assistant.tools.skill import Skill
 from pocketlm.assistant.turn import Bounds, Called, Ended, Returned, Turn, Wrote, asking, data
+from pocketlm.chat.call_forms import HERMES
 from pocketlm.chat.conversation import Conversation
 from pocketlm.chat.history import History
-from pocketlm.chat.tools import Tool, prepared
+from pocketlm.chat.tools import Tool, prepared, text_alone
 from pocketlm.errors import Error, ParameterError
 
 QUESTION = [{"role": "user", "content": "Tell me of the sea, and count."}]
@@ -98,7 +99,7 @@ def test_a_repeated_call_runs_once_and_ends_the_calling():
     found = events(script, tool.skill)
     assert len(tool.calls) == 1
     assert [e.result for e in found if isinstance(e, Returned)] == ["done", "done"]
-    assert script.constraints[2] is turns._TEXT
+    assert script.constraints[2] == text_alone(HERMES)
 
 
 def test_rounds_and_calls_are_bounded():
@@ -106,13 +107,13 @@ def test_rounds_and_calls_are_bounded():
     script = Script(*[call("note", text=str(n)) for n in range(3)], "End.")
     events(script, tool.skill, rounds=3)
     assert len(tool.calls) == 3
-    assert script.constraints[3] is turns._TEXT
+    assert script.constraints[3] == text_alone(HERMES)
     tool = Recorder()
     script = Script("\n".join(call("note", text=str(n)) for n in range(9)), "End.")
     results = [e for e in events(script, tool.skill, calls=4) if isinstance(e, Returned)]
     assert len(tool.calls) == 4
     assert "4 calls are the most" in results[-1].result
-    assert script.constraints[1] is turns._TEXT
+    assert script.constraints[1] == text_alone(HERMES)
 
 
 def test_errors_are_told_to_the_model():

@@ -20,8 +20,9 @@ from pocketlm.api import Model
 from pocketlm.assistant import routing
 from pocketlm.assistant.mcp.visible import shortened, visible
 from pocketlm.assistant.tools.skill import Skill
+from pocketlm.chat.call_forms import HERMES, Form
 from pocketlm.chat.prompt import Message
-from pocketlm.chat.tools import Call, CallReader, Toolbox, prepared
+from pocketlm.chat.tools import Call, CallReader, Toolbox, prepared, text_alone
 from pocketlm.engine.answer import Generation, Piece, Stream
 from pocketlm.engine.constraint import Constraint
 from pocketlm.engine.sampling import SamplingParameters
@@ -105,8 +106,11 @@ class Turn:
         permit: Permit,
         bounds: Bounds = Bounds(),
         propose: Propose | None = None,
+        form: Form = HERMES,
     ) -> None:
         """`messages` end with a question; None for `propose` leaves all calls to the model.
+
+        `form` is how the model writes calls.
 
         Raises ParameterError for tools that are no sound set.
         """
@@ -117,7 +121,9 @@ class Turn:
         self._before = list(messages)
         self._skills = {skill.tool.name: skill for skill in skills}
         self._toolbox = Toolbox([skill.tool for skill in skills])
-        self._constraint = self._toolbox.constraint()
+        self._form = form
+        self._constraint = self._toolbox.constraint(form=form)
+        self._text = text_alone(form)
         self._permit = permit
         self._bounds = bounds
         self._propose = propose
@@ -131,17 +137,18 @@ class Turn:
         if proposed is not None:
             (result,) = yield from self._run("", [proposed])
             if result.ran:
-                constraint = stating(result.text) if proposed.name in routing.STATED else _TEXT
+                stated = stating(result.text) if proposed.name in routing.STATED else None
+                constraint = stated or self._text
         for number in range(self._bounds.rounds + 1):
             if number == self._bounds.rounds or len(self._results) >= self._bounds.calls:
-                constraint = _TEXT
+                constraint = self._text
             text, calls = yield from self._answer(constraint)
             if not calls:
                 break
             known = len(self._results)
             yield from self._run(text, calls)
             # Who repeats a call does not listen to its result: it is to answer now.
-            constraint = self._constraint if len(self._results) > known else _TEXT
+            constraint = self._constraint if len(self._results) > known else self._text
         generation = self.generation
         assert generation is not None
         if generation.tokens and not calls:
@@ -158,7 +165,7 @@ class Turn:
 
     def _answer(self, constraint: Constraint) -> Generator[Event, None, tuple[str, list[Call]]]:
         """Let the model write. Returns its text, and its calls."""
-        reader = CallReader()
+        reader = CallReader(self._form)
         self._writing = ""
         calls: list[Call] = []
         with self._ask([*self._before, *self._messages], self._toolbox, constraint) as stream:
@@ -235,10 +242,13 @@ def data(result: str, most: int) -> str:
     return _MARK.sub("&lt;", shortened(visible(result), most))
 
 
-def stating(result: str) -> Constraint:
-    """An answer that ends with a result, to the letter, after words without any digits."""
+def stating(result: str) -> Constraint | None:
+    """An answer that ends with a result, to the letter, after words without any digits.
+
+    None for a result that is no short line.
+    """
     if not result.strip() or "\n" in result or len(result) > _MOST_STATED:
-        return _TEXT
+        return None
     lines = (
         'start: WORDS? RESULT "."?',
         "WORDS: /[\\p{L}\\p{M} ,:']{1,60}/",
@@ -247,8 +257,6 @@ def stating(result: str) -> Constraint:
     return Constraint("answer", "\n".join(lines))
 
 
-#: Plain text, in which no call begins.
-_TEXT = Constraint("answer", "start: TEXT\nTEXT: /(?s:.+)/ & ~/(?s:.*)<tool_call>(?s:.*)/")
 _MOST_STATED = 200
 _MARK = re.compile(r"<(?=/?tool_(?:call|response))")
 

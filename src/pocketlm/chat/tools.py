@@ -105,10 +105,10 @@ class Toolbox:
         elif answer is None and form.before:
             rules.append("start: TEXT | before calls")
             rules.append(f"before[suffix={before}]: /(?s:.*)/")
-            rules.append(f"TEXT: /(?s:.+)/ & ~/(?s:.*){_literal(form.mark)}(?s:.*)/")
+            rules.append(_text(form))
         elif answer is None:
             rules.append("start: TEXT | calls")
-            rules.append(f"TEXT: /(?s:.+)/ & ~/{_literal(form.mark)}(?s:.*)/")
+            rules.append(_text(form))
         elif answer.kind == "schema":
             rules.append(f"start: answer | {before} calls")
             rules.append(f"answer: {json_rule(json.loads(answer.source))}")
@@ -148,6 +148,17 @@ def _parted(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
     if messages and messages[0]["role"] in ("system", "developer"):
         return str(messages[0]["content"]), messages[1:]
     return "", messages
+
+
+def text_alone(form: Form) -> Constraint:
+    """Any text in which no call begins."""
+    return Constraint("answer", f"start: TEXT\n{_text(form)}")
+
+
+def _text(form: Form) -> str:
+    """The rule of a text in which no call begins."""
+    anywhere = "(?s:.*)" if form.before else ""
+    return f"TEXT: /(?s:.+)/ & ~/{anywhere}{_literal(form.mark)}(?s:.*)/"
 
 
 def _literal(text: str) -> str:

@@ -63,7 +63,8 @@ class Tools:
 
         bounds = Bounds(result=min(Bounds.result, model.context))
         propose = proposing(model, [skill.tool.name for skill in self.skills])
-        return Turn(asking(model, sampling), messages, self.skills, self.permit, bounds, propose)
+        ask, form = asking(model, sampling), model.template.call_form
+        return Turn(ask, messages, self.skills, self.permit, bounds, propose, form)
 
     def permit(self, skill: "Skill", arguments: Mapping[str, Any]) -> bool:
         """Whether a call may be made: a person says so, or said so before."""

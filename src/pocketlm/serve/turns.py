@@ -142,7 +142,10 @@ async def turned(state: State, task: Task, skills: Sequence[Skill]) -> AsyncIter
         bounds = Bounds(result=min(Bounds.result, loaded.model.context))
         # Those that are here need nobody's leave; what else has effects gets none.
         propose = proposing(loaded.model, [skill.tool.name for skill in skills])
-        turn = Turn(asked, messages, skills, lambda skill, _: skill in skills, bounds, propose)
+        form = loaded.model.template.call_form
+        turn = Turn(
+            asked, messages, skills, lambda skill, _: skill in skills, bounds, propose, form
+        )
 
         def work(tell: Tell[_News]) -> None:
             # What is left early must end at once, though an error may still know it.
@@ -161,5 +164,7 @@ async def turned(state: State, task: Task, skills: Sequence[Skill]) -> AsyncIter
 def _check(model: Model, task: Task, skills: Sequence[Skill]) -> None:
     """Raise what hinders the first step: a prompt that is too long, for one."""
     tools = Toolbox([skill.tool for skill in skills])
-    for stream in streams(model, replace(task, tools=tools), tools.constraint()):
+    for stream in streams(
+        model, replace(task, tools=tools), tools.constraint(form=model.template.call_form)
+    ):
         stream.close()
