@@ -368,7 +368,7 @@ def test_damage_is_told_of_in_one_line(home, folder):
     kept.write_bytes(whole)
     for kept in (home / "index" / "words").glob("*.term"):
         kept.write_bytes(kept.read_bytes()[:-1])
-    with Index.open(home, WORDS) as index, pytest.raises(SearchError, match="cannot be used"):
+    with pytest.raises(SearchError, match="cannot be used"), Index.open(home, WORDS) as index:
         index.search("flour")
     (home / "index" / "words" / "meta.json").write_text("{")
     with pytest.raises(SearchError, match=r"cannot be used.*remove .*words"):

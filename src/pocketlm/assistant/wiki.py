@@ -6,9 +6,11 @@ articles are then read. Does not know how an archive is read (`zim.py`).
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from pocketlm.assistant.child import Child
@@ -19,8 +21,9 @@ from pocketlm.assistant.passage import Passage
 from pocketlm.assistant.zim import Archive, opener
 from pocketlm.errors import NotIndexedError
 
-#: Most articles of an archive that are read for a question, and most words of it looked up.
-_ARTICLES, _WORDS = 12, 12
+#: Most articles of an archive that are read for a question, most words of it that are counted, of
+#: these the rarest that are looked up, and most results of one search.
+_ARTICLES, _WORDS, _RAREST, _RESULTS = 12, 12, 8, 20
 #: Names in a question: words in a row that begin with capitals or digits ("Bay of Fundy").
 _NAME = re.compile(r"\b[A-ZÀ-Þ0-9][\w'’-]*(?: (?:(?:of|the|and|de|von) )?[A-ZÀ-Þ0-9][\w'’-]*)*")
 
@@ -67,14 +70,18 @@ def _articles(archive: Archive, query: str) -> list[str]:
 
 
 def _with_words(archive: Archive, terms: Sequence[str]) -> list[str]:
-    """Entries with all words; then with fewer, first without those that most entries have.
+    """Entries with many of these words, those first whose words are rarest together.
 
-    An archive's index knows only "all of these words".
+    An archive's index knows only "all of these words". So each word and each two of them are looked
+    up, and what an entry has is added up from the searches that found it.
     """
     counts = {term: archive.matches(term) for term in terms}
-    kept = sorted((term for term in terms if counts[term]), key=lambda term: counts[term])
-    found: dict[str, None] = {}
-    while kept and len(found) < _ARTICLES:
-        found.update(dict.fromkeys(archive.searched(" ".join(kept), _ARTICLES)))
-        kept.pop()
-    return list(found)
+    there = sorted((term for term in terms if counts[term]), key=lambda term: counts[term])
+    rarest = there[:_RAREST]
+    has: dict[str, set[str]] = {}
+    for together in (*combinations(rarest, 2), *((term,) for term in rarest)):
+        for entry in archive.searched(" ".join(together), _RESULTS):
+            has.setdefault(entry, set()).update(together)
+    most = max(counts.values(), default=0)
+    weights = {entry: sum(math.log(2 * most / counts[t]) for t in has[entry]) for entry in has}
+    return sorted(weights, key=lambda entry: -weights[entry])
