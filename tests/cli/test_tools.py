@@ -1,12 +1,17 @@
 """Tools at the command line: switched on, permitted, shown, kept."""
 
 import json
+import shutil
+import sys
 
+import pexpect
 import pytest
 from program import check_refusal
-from test_chat import Screen
 
 from pocketlm.assistant import sandbox
+from pocketlm.assistant.tools.skill import Skill
+from pocketlm.chat.tools import Tool
+from pocketlm.cli.tools import Tools
 from pocketlm.errors import SandboxError
 
 GREEDY = ["--temperature", "0", "--max-tokens", "60"]
@@ -17,10 +22,6 @@ def test_run_with_a_calculator(pocketlm, smollm2):
     result = pocketlm("run", smollm2, SUM, "--tools", "calculator", *GREEDY)
     assert "397.8" in result.stdout
     assert result.stderr == '(calculate {"expression": "17% of 2,340"} → 397.8)\n'
-    answer = json.loads(
-        pocketlm("run", smollm2, SUM, "--tools", "calculator", "--json", *GREEDY).stdout
-    )
-    assert answer["text"] == result.stdout.rstrip("\n")
 
 
 @pytest.mark.parametrize(
@@ -82,20 +83,11 @@ def python_tool():
         pytest.skip(str(error))
 
 
-def test_nothing_with_effects_runs_without_a_word(environment, smollm2, python_tool):
-    """At a terminal a person is asked: no, then yes, then always."""
-    from pocketlm.assistant.tools.skill import Skill
-    from pocketlm.chat.tools import Tool
-    from pocketlm.cli.tools import Tools
-
+def test_nothing_with_effects_runs_without_a_word(capsys):
     skill = Skill(Tool("run_python"), lambda _: "", effects=True)
     assert not Tools([skill], []).permit(skill, {"code": "1"})
+    assert "--allow run_python" in capsys.readouterr().err
     assert Tools([skill], ["run_python"]).permit(skill, {"code": "1"})
-    screen = Screen(environment, smollm2, "--tools", "calculator", "--max-tokens", "60")
-    screen.type(f"{SUM}\r")
-    screen.wait("397.8")
-    screen.ready()
-    assert screen.leave() == 0
 
 
 ASKING = """
@@ -109,10 +101,6 @@ print([tools.permit(skill, {"code": "print(\\x1b[2J)"}) for _ in range(5)])
 
 
 def test_a_person_is_asked(environment):
-    import sys
-
-    import pexpect
-
     child = pexpect.spawn(
         sys.executable, ["-c", ASKING], env=environment, encoding="utf-8", timeout=20
     )
@@ -127,16 +115,16 @@ def test_a_person_is_asked(environment):
 
 def test_code_that_passes_and_code_that_does_not(pocketlm, smollm2, tmp_path, python_tool):
     out = tmp_path / "program.py"
-    asked = ["code", "Print hello.", "--model", smollm2, "--rounds", "2", "--max-tokens", "60"]
+    asked = ["code", "Print hello.", "--model", smollm2, "--rounds", "1", "--max-tokens", "40"]
     result = pocketlm(*asked, "--seed", "1", "--out", out)
     passed = "(passed: " in result.stderr
     assert result.returncode == (0 if passed else 1)
     assert out.exists() is passed
-    assert "(round 1 of 2)" in result.stderr
+    assert "(round 1 of 1)" in result.stderr
     (tmp_path / "never.txt").write_text("a line that no model writes: 8f2e\n")
     failing = pocketlm(*asked, "--expect", tmp_path / "never.txt", "--out", tmp_path / "no.py")
     assert failing.returncode == 1
-    assert "no program passed in 2 rounds" in failing.stderr
+    assert "no program passed in 1 round;" in failing.stderr
     assert not (tmp_path / "no.py").exists()
 
 
@@ -153,9 +141,7 @@ def test_code_that_cannot_be(pocketlm, smollm2, options, word, code):
     check_refusal(pocketlm("code", "x", "--model", smollm2, *options), word, code=code)
 
 
-def test_code_without_a_sandbox(pocketlm, smollm2, tmp_path, monkeypatch):
-    import shutil
-
+def test_code_without_a_sandbox(pocketlm, smollm2):
     if shutil.which("bwrap"):
         pytest.skip("there is a sandbox here; see tests/assistant/test_sandbox.py")
     check_refusal(pocketlm("code", "x", "--model", smollm2), "apt install bubblewrap")

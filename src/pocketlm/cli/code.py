@@ -90,7 +90,9 @@ def code(
                 case coder.Ended():
                     program = event.program
     if program is None:
-        raise Error(f"no program passed in {rounds} rounds; the last one: {said}")
+        raise Error(
+            f"no program passed in {rounds} round{'s' * (rounds > 1)}; the last one: {said}"
+        )
     if out is None:
         print(program)
         return
