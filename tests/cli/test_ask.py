@@ -73,3 +73,32 @@ def test_what_cannot_be_asked(pocketlm, smollm2, arguments, code, word):
     assert (done.returncode, done.stdout) == (code, "")
     assert word in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_conversation_looks_questions_up(pocketlm, texts, smollm2, tmp_path):
+    path = tmp_path / "talk.json"
+    lines = [
+        "Where is Orsk Mill?", "When was it built?", "/search", "Say hello.", "/search off",
+        "When was it built?", "/search attic", f"/save {path}",
+    ]  # fmt: skip
+    home = tmp_path / "pocketlm" / "readers.json"
+    home.write_text("{}")  # measured for this model in the first answer
+    done = pocketlm(
+        *("chat", smollm2, "--search", "docs", "--max-tokens", "20"), stdin="\n".join(lines)
+    )
+    assert done.returncode == 2  # there is no attic, and nothing is saved after it
+    assert "there is no source 'attic'" in done.stderr
+    assert "questions are looked up in docs" in done.stdout
+    assert "nothing is looked up" in done.stdout
+    assert "1783 [1]" in done.stdout
+    assert f"`{texts / 'mill.txt'}`" in done.stdout
+    assert "> It was built in 1783" in done.stdout
+    assert len(json.loads(home.read_text())) == 1
+    again = pocketlm("chat", smollm2, "-c", stdin=f"/save {path}\n")
+    assert again.returncode == 0, again
+    said = json.loads(path.read_text())["messages"]
+    assert [m["content"] for m in said if m["role"] == "user"] == [
+        "Where is Orsk Mill?", "When was it built?", "Say hello.", "When was it built?",
+    ]  # fmt: skip
+    assert "[1]" in said[3]["content"]
+    assert "[1]" not in said[5]["content"]

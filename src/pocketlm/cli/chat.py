@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketlm.cli import options, tools
+from pocketlm.cli import looking, options, tools
 from pocketlm.errors import HistoryError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def chat(
         typer.Option("--list", help="List conversations; MODEL is then what to search them for."),
     ] = False,
     system: options.System = None,
+    search: looking.Wanted = None,
     use: tools.Wanted = None,
     allow: tools.Allowed = None,
     folder: tools.Folders = None,
@@ -66,6 +67,7 @@ def chat(
       pocketlm chat -c
       pocketlm chat --list "sky blue"
       pocketlm chat --prompt "Why is the sky blue?"
+      pocketlm chat --search docs,wiki
       pocketlm chat --tools calculator,dates
       pocketlm chat --tools files,python --folder ~/notes --allow run_python
     """
@@ -73,6 +75,7 @@ def chat(
     from pocketlm.store import DEFAULT_MODEL, Store
 
     store = Store()
+    looked = looking.Looking(search, store.home)
     with History(store.home / "history.db") as history:
         if list_only:
             _list(history, model)
@@ -113,7 +116,7 @@ def chat(
                 prefix_cache=not no_prefix_cache,
             ) as opened,
         ):
-            talk = Talk(opened, name, history, sampling, used)
+            talk = Talk(opened, name, history, sampling, used, looked)
             if last is not None:
                 talk.resume(last.id)
             if system is not None:

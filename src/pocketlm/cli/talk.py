@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlm.chat.conversation import Conversation, room
 from pocketlm.cli.answer import Answer, say
+from pocketlm.cli.looking import Looking
 from pocketlm.cli.output import Status, Writer, printable
 from pocketlm.errors import HistoryError, ParameterError
 
@@ -38,7 +39,8 @@ class Talk:
         name: str,
         history: "History",
         sampling: Mapping[str, Any],
-        tools: "Tools | None" = None,
+        tools: "Tools | None",
+        looking: Looking,
     ) -> None:
         """Begin a new conversation. `name` is the model's; `sampling` goes to every answer."""
         self.model = model
@@ -47,6 +49,7 @@ class Talk:
         self.history = history
         self.sampling = sampling
         self.tools = tools
+        self.looking = looking
         self._last: Generation | None = None
 
     def hear(self, text: str) -> Answer | None:
@@ -74,7 +77,12 @@ class Talk:
             writer.write(str(message["content"]))
             writer.finish()
 
-    def _answer(self) -> Answer:
+    def _answer(self) -> Answer | None:
+        said = [str(m["content"]) for m in self.conversation.messages if m["role"] == "user"]
+        question = self.looking.question(said)
+        if question is not None:
+            self._look_up(question)
+            return None
         conversation, model = self.conversation, self.model
         window = model.context - room(model.context, self.sampling.get("max_tokens"))
         try:
@@ -94,6 +102,20 @@ class Talk:
         if not answer.generation.tokens:
             Status().note("no answer; the message is forgotten")
         return answer
+
+    def _look_up(self, question: str) -> None:
+        """Answer from sources. A question that could not be looked up is as if not asked."""
+        try:
+            with Status() as status:
+                text = self.looking.find(self.model, question, status)
+        except BaseException:
+            self.conversation.drop_turn()
+            raise
+        writer = Writer(sys.stdout)
+        writer.write(text)
+        writer.finish()
+        self.conversation.update_assistant(text)
+        self._save()
 
     def _written(self) -> Answer:
         """Let the model answer, and keep what there is of it while it grows."""
@@ -194,7 +216,13 @@ class Talk:
         ]
         print(table(rows))
 
-    def _regenerate(self, _: str) -> Answer:
+    def _search(self, names: str) -> None:
+        if names:
+            self.looking.use(names)
+        found = ", ".join(self.looking.names)
+        print(f"questions are looked up in {found}" if found else "nothing is looked up")
+
+    def _regenerate(self, _: str) -> Answer | None:
         self.conversation.drop_answer()
         return self._answer()
 
@@ -269,6 +297,7 @@ COMMANDS: Mapping[str, tuple[str, str, _Act]] = {
     "/regenerate": ("", "answer the last message again", Talk._regenerate),
     "/save": ("NAME", "name the conversation, or write it to a .json file", Talk._save_as),
     "/load": ("NAME", "go on with an earlier one: a name, a number or a .json file", Talk._load),
+    "/search": ("[LIST]", "look questions up in docs, wiki, web; or off", Talk._search),
     "/tools": ("", "list the tools that the model may call", Talk._tools),
     "/stats": ("", "tokens and times of the last answer", Talk._stats),
     "/help": ("", "list the commands", Talk._help),
