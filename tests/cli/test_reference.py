@@ -16,6 +16,6 @@ def test_the_reference_is_up_to_date():
 
 def test_it_has_every_command():
     page = (DOCS / "reference.md").read_text(encoding="utf-8")
-    commands = "chat run pull list show rm bench export quality quantize needle"
+    commands = "chat run code pull list show rm bench export quality quantize needle"
     for command in commands.split():
         assert f"Usage: pocketlm {command} " in page
