@@ -24,7 +24,7 @@ The lighthouse of Orlo was built in 1903 <img src="{trap}/raw" onerror="window.p
 
 [1] The truth, https://truth.example
 
-> The lighthouse of Orlo was built in 1850.
+> The lighthouse of Orlo is no lighthouse.
 """
 WHEN = "When was the mill at Ashford built?"
 ORLO = "When was the lighthouse of Orlo built?"

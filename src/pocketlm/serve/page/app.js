@@ -56,7 +56,7 @@ function update() {
   const title = chat.keep ? chat.title || sidebar.titleOf(chat.id) : "Incognito";
   $("title").textContent = title;
   document.title = title ? `${title} · pocketlm` : "pocketlm";
-  $("kept").textContent = chat.keep ? assist.hint() : "Incognito: nothing of this chat is kept";
+  $("kept").textContent = [chat.keep ? "" : "Incognito: nothing of this chat is kept", assist.hint()].filter(Boolean).join(". ");
   $("empty-title").textContent = chat.keep ? "What is on your mind?" : "An incognito chat";
   $("empty-words").textContent = chat.keep
     ? `The model runs on this machine. ${assist.asksTheWeb() ? "Questions that are looked up go to a search engine; nothing else leaves it." : "What you write does not leave it."}`
@@ -216,9 +216,11 @@ function finish(mine, answer, content, again) {
   answer.sources = content.sources;
   const rate = content.rate ? `, ${content.rate < 10 ? content.rate.toFixed(1) : Math.round(content.rate)} a second` : "";
   if (content.tokens) answer.figures = `${content.tokens.toLocaleString()} token${content.tokens === 1 ? "" : "s"}${rate}`;
-  if (content.finish === "stopped") answer.note = "Stopped.";
-  if (answer.search && !content.sources) answer.note = "Not looked up: it does not read as a question to search for.";
-  if (content.finish === "length") answer.note = "Cut: the longest answer, or the end of the context, is reached.";
+  const notes = answer.note ? [answer.note] : [];
+  if (content.finish === "stopped") notes.push("Stopped.");
+  if (answer.search && !content.sources && !content.calls.length) notes.push("Not looked up: it does not read as a question to search for.");
+  if (content.finish === "length") notes.push("Cut: the longest answer, or the end of the context, is reached.");
+  answer.note = notes.join(" ");
   if (mine === chat) talk.speakRest(answer);
   answer.node = null;
   mine.messages.at(-2).node = null;
