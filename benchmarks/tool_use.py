@@ -120,18 +120,22 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "arithmetic",
-        True,
+        False,
         plain("How much is {d.big} minus {d.a} times {d.c}?", lambda d: d.big - d.a * d.c),
     ),
-    ("arithmetic", True, plain("Give me the product of {d.a} and {d.big}.", lambda d: d.a * d.big)),
     (
         "arithmetic",
-        True,
+        False,
+        plain("Give me the product of {d.a} and {d.big}.", lambda d: d.a * d.big),
+    ),
+    (
+        "arithmetic",
+        False,
         plain("{d.a} squared plus {d.b} squared is what?", lambda d: d.a**2 + d.b**2),
     ),
     (
         "arithmetic",
-        True,
+        False,
         plain(
             "If I take {d.percent} percent of {d.big}, what do I get?",
             lambda d: Fraction(d.percent * d.big, 100),
@@ -147,7 +151,7 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ("units", False, plain("How many minutes are there in {d.a} hours?", lambda d: 60 * d.a)),
     (
         "units",
-        True,
+        False,
         plain(
             "I weigh {d.a} kilograms. What is that in pounds?",
             lambda d: Fraction(d.a) / Fraction("0.45359237"),
@@ -155,13 +159,13 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "units",
-        True,
+        False,
         plain("Express {d.b} inches in centimetres.", lambda d: Fraction(d.b * 254, 100)),
     ),
-    ("units", True, plain("{d.a} litres is how many millilitres?", lambda d: 1000 * d.a)),
+    ("units", False, plain("{d.a} litres is how many millilitres?", lambda d: 1000 * d.a)),
     (
         "units",
-        True,
+        False,
         plain(
             "A car drives {d.b} km/h. How fast is that in m/s?", lambda d: Fraction(d.b * 10, 36)
         ),
@@ -177,10 +181,10 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
         plain("What date is {d.n} days after {d.day}?", lambda d: d.day + timedelta(d.n)),
     ),
     ("dates", False, plain("What day of the week is {d.day}?", lambda d: f"{d.day:%A}")),
-    ("dates", True, plain("Which weekday was {when}?", lambda d: f"{d.day:%A}")),
+    ("dates", False, plain("Which weekday was {when}?", lambda d: f"{d.day:%A}")),
     (
         "dates",
-        True,
+        False,
         plain(
             "My course starts on {d.day} and takes {d.n} days. On which date does it end?",
             lambda d: d.day + timedelta(d.n),
@@ -188,7 +192,7 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "dates",
-        True,
+        False,
         plain("Count the days from {d.day} until {d.later}.", lambda d: (d.later - d.day).days),
     ),
     (
@@ -203,7 +207,7 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "look-ups",
-        True,
+        False,
         lambda d: (
             f"According to prices.txt, how many cents do {d.things[2]} cost?",
             d.prices[2],
@@ -212,7 +216,7 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "look-ups",
-        True,
+        False,
         lambda d: (
             "Please look into office.txt and tell me the floor of the meeting room.",
             d.c,
@@ -245,7 +249,7 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "steps",
-        True,
+        False,
         plain(
             "A baker makes {d.a} rolls an hour. How many rolls does he make in {d.b} hours?",
             lambda d: d.a * d.b,
@@ -253,7 +257,7 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "steps",
-        True,
+        False,
         plain(
             "{d.name} is {d.b} km from home and walks {d.c} km back. How far is it still?",
             lambda d: d.b - d.c,
@@ -261,7 +265,7 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "steps",
-        True,
+        False,
         plain(
             "One tank holds {d.big} litres, another {d.a} litres. How much do they hold together?",
             lambda d: d.big + d.a,
@@ -269,10 +273,93 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
     ),
     (
         "steps",
-        True,
+        False,
         plain(
             "A hall has {d.a} rows of {d.b} seats; {d.c} seats are broken. How many can be used?",
             lambda d: d.a * d.b - d.c,
+        ),
+    ),
+    ("arithmetic", True, plain("Add {d.a} and {d.big}.", lambda d: d.a + d.big)),
+    ("arithmetic", True, plain("Divide {d.big} by {d.c}.", lambda d: Fraction(d.big, d.c))),
+    ("arithmetic", True, plain("{d.a} times {d.b}, how much is it?", lambda d: d.a * d.b)),
+    (
+        "units",
+        True,
+        plain(
+            "A pool is {d.b} feet long; how many metres is it?",
+            lambda d: Fraction(d.b * 3048, 10000),
+        ),
+    ),
+    (
+        "units",
+        True,
+        plain(
+            "It is {d.a} degrees Celsius outside. How much is that in Fahrenheit?",
+            lambda d: Fraction(d.a * 9, 5) + 32,
+        ),
+    ),
+    (
+        "units",
+        True,
+        plain("A film lasts {d.n} minutes. How many hours is that?", lambda d: Fraction(d.n, 60)),
+    ),
+    (
+        "dates",
+        True,
+        plain(
+            "I was away from {d.day} to {d.later}. How many days was that?",
+            lambda d: (d.later - d.day).days,
+        ),
+    ),
+    (
+        "dates",
+        True,
+        plain(
+            "A bill of {d.day} must be paid within {d.n} days. When is the last day?",
+            lambda d: d.day + timedelta(d.n),
+        ),
+    ),
+    ("dates", True, plain("Name the weekday of {when}.", lambda d: f"{d.day:%A}")),
+    (
+        "look-ups",
+        True,
+        lambda d: (f"Look at prices.txt: what do {d.things[3]} cost?", d.prices[3], d.price_list),
+    ),
+    (
+        "look-ups",
+        True,
+        lambda d: ("In office.txt, how many users does the wifi have?", d.n, d.notes),
+    ),
+    (
+        "steps",
+        True,
+        plain(
+            "{d.name} saves {d.a} dollars every month. How much is that after {d.b} months?",
+            lambda d: d.a * d.b,
+        ),
+    ),
+    (
+        "steps",
+        True,
+        plain(
+            "From a roll of {d.big} cm, {d.n} cm are cut off. How many cm remain?",
+            lambda d: d.big - d.n,
+        ),
+    ),
+    (
+        "steps",
+        True,
+        plain(
+            "There are {d.a} cars in one street and {d.b} in the next. How many cars are in both?",
+            lambda d: d.a + d.b,
+        ),
+    ),
+    (
+        "steps",
+        True,
+        plain(
+            "{d.name} pays {d.c} dollars each for {d.a} plants, and {d.b} for soil. How much is it?",
+            lambda d: d.c * d.a + d.b,
         ),
     ),
 )

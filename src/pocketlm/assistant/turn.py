@@ -243,7 +243,7 @@ def data(result: str, most: int) -> str:
 
 
 def stating(result: str) -> Constraint | None:
-    """An answer that ends with a result, to the letter, after words without any digits.
+    """An answer that ends with a result, to the letter, after a few words without digits.
 
     None for a result that is no short line.
     """
@@ -251,7 +251,7 @@ def stating(result: str) -> Constraint | None:
         return None
     lines = (
         'start: WORDS? RESULT "."?',
-        "WORDS: /[\\p{L}\\p{M} ,:']{1,60}/",
+        "WORDS: /([\\p{L}\\p{M}']+[,:]? ){1,6}/",
         f"RESULT: {_quoted(result)}",
     )
     return Constraint("answer", "\n".join(lines))

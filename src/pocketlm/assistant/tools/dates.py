@@ -41,6 +41,8 @@ _WORDS = {
     "eight": 8, "nine": 9, "ten": 10,
 }  # fmt: skip
 _STRETCH = rf"{_COUNT} {_UNIT}(?:(?:,| and|, and)? {_COUNT} {_UNIT})*"
+_NAMED_DATE = re.compile(rf"(?<!\w)(?=.*\d{{4}}){_DATE}(?!\w)", re.IGNORECASE)
+_WHOLE_STRETCH = re.compile(rf"(?<!\w){_STRETCH}(?!\w)", re.IGNORECASE)
 _FORMS: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern, re.IGNORECASE), name)
     for pattern, name in (
@@ -79,6 +81,16 @@ def evaluate(text: str, now: Callable[[], datetime] = datetime.now) -> str:
         f"{said[:60]!r} is no date expression; there are for example: 2026-03-01 + 45 days,"
         " days between 2024-02-28 and 2024-03-01, weekday of 1 March 2026, now"
     )
+
+
+def dates_in(text: str) -> list[str]:
+    """The dates that a text names by year, month and day."""
+    return [match[0] for match in _NAMED_DATE.finditer(text)]
+
+
+def stretches_in(text: str) -> list[str]:
+    """The stretches of time in a text: "3 weeks and 2 days"."""
+    return [match[0] for match in _WHOLE_STRETCH.finditer(text)]
 
 
 def skills(now: Callable[[], datetime] = datetime.now) -> list[Skill]:
