@@ -358,7 +358,7 @@ TEMPLATES: Sequence[tuple[str, bool, Callable[[Draw], Made]]] = (
         "steps",
         True,
         plain(
-            "{d.name} pays {d.c} dollars each for {d.a} plants, and {d.b} for soil. How much is it?",
+            "{d.name} pays {d.c} euros each for {d.a} plants, and {d.b} for soil. How much is it?",
             lambda d: d.c * d.a + d.b,
         ),
     ),

@@ -251,7 +251,7 @@ def stating(result: str) -> Constraint | None:
         return None
     lines = (
         'start: WORDS? RESULT "."?',
-        "WORDS: /([\\p{L}\\p{M}']+[,:]? ){1,6}/",
+        "WORDS: /([\\p{L}\\p{M}']{1,20}[,:]? ){1,6}/",
         f"RESULT: {_quoted(result)}",
     )
     return Constraint("answer", "\n".join(lines))
