@@ -141,7 +141,7 @@ def test_a_test_must_come_to_its_end():
 
 
 def test_a_game_that_plays():
-    verdict = plays(2.2)(SNAKE)
+    verdict = plays(1.7)(SNAKE)
     assert verdict.passed, verdict
     assert "still running" in verdict.said
 
@@ -158,7 +158,7 @@ def test_a_game_that_plays():
     ],
 )
 def test_a_game_that_does_not(program, word):
-    verdict = plays(2.2)(program)
+    verdict = plays(1.7)(program)
     assert not verdict.passed
     assert word in verdict.said
 
