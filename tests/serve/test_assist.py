@@ -110,6 +110,7 @@ def test_nothing_of_an_incognito_search_is_kept(shelf):
     }
 
 
+@pytest.mark.slow
 def test_several_search_at_a_time_while_others_are_answered(shelf):
     answers = []
 
@@ -128,6 +129,7 @@ def test_several_search_at_a_time_while_others_are_answered(shelf):
     assert plain.done["answered"]
 
 
+@pytest.mark.slow
 def test_a_search_can_be_stopped(smollm2, tmp_path):
     """While the reader is measured: that takes long, and tells of each step."""
     server = library(tmp_path / "home", smollm2, "--search", "docs")
@@ -150,6 +152,7 @@ def test_a_search_can_be_stopped(smollm2, tmp_path):
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.slow
 def test_sources_that_cannot_be_asked_and_a_model_that_reads_freely(smollm2, tmp_path):
     server = library(tmp_path / "home", smollm2, "--search", "docs,web", freely=True)
     try:

@@ -230,8 +230,6 @@ def test_an_error_of_a_search_can_be_answered_without(windows, smollm2, tmp_path
     ("name", "size", "scheme"),
     [
         ("desktop-light", (1280, 800), "light"),
-        ("desktop-dark", (1280, 800), "dark"),
-        ("phone-light", (390, 844), "light"),
         ("phone-dark", (390, 844), "dark"),
     ],
 )

@@ -51,13 +51,24 @@ class Aside(Generic[_News, _Result]):
             raise _ended()
         self._done.result()
 
-    async def end(self) -> None:
-        """End it the next time it tells something, and wait for that."""
+    def stop(self) -> None:
+        """End it the next time it tells something."""
         self._stopped.set()
         self._future.cancel()
-        await asyncio.wait([self._done])
+
+    async def end(self) -> None:
+        """Stop it and wait for its end, whatever else is ended: it may hold what others free."""
+        self.stop()
+        cancelled: asyncio.CancelledError | None = None
+        while not self._done.done():
+            try:
+                await asyncio.wait([self._done])
+            except asyncio.CancelledError as error:
+                cancelled = error
         if not self._done.cancelled():
             self._done.exception()  # which somebody was told, or nobody waits for
+        if cancelled is not None:
+            raise cancelled
 
     def _tell(self, news: _News) -> None:
         if self._stopped.is_set():

@@ -141,6 +141,10 @@ class Work:
         """The answers as they are now, also where the iteration was given up."""
         return self._answers.generations
 
+    def stop(self) -> None:
+        """Write no more."""
+        self._answers.cancel()
+
     async def __aiter__(self) -> AsyncIterator[Bit]:
         """What comes, until all answers are over. Raises what made one fail."""
         async for index, piece in self._answers:
@@ -182,7 +186,7 @@ async def started(state: State, task: Task) -> AsyncIterator[Work]:
         try:
             yield work
         finally:
-            answers.cancel()
+            work.stop()
             state.metrics.answered(loaded.name, answers.generations)
 
 

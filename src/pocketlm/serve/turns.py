@@ -83,6 +83,10 @@ class Turned:
         """ "stop" or "length"."""
         return self.generations[-1].finish_reason or "length"
 
+    def stop(self) -> None:
+        """Write no more, and call nothing more."""
+        self._told.stop()
+
     async def __aiter__(self) -> AsyncIterator[Bit]:
         """What comes, until the answer is over. Raises what made it fail."""
         again = False  # whether calls were made since something was written

@@ -147,6 +147,7 @@ async function ask({ text, files = [], at = null, search = assist.isOn("search")
   try {
     for await (const [name, content] of events("/ui/answer", body, mine.writing.abort.signal)) {
       take(mine, answer, name, content, at !== null);
+      if (name === "done") break; // what was stopped may take a while to end
     }
     if (answer.pending) throw Object.assign(new Error("The connection to the server broke."), { code: "network" });
   } catch (error) {

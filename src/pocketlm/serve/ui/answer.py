@@ -208,9 +208,11 @@ class _Answering:
                     if self._ask.keep:
                         self._keeper.begin(partial(self._write, change=self._settled()))
                     raise
-            await self._save(self._settled())
-            result = await asyncio.to_thread(self._result, loaded, writing, task)
-            yield event({**self._place(), **result}, "done")
+                # What a thread does may take a while to end: the page is told before.
+                writing.stop()
+                await self._save(self._settled())
+                result = await asyncio.to_thread(self._result, loaded, writing, task)
+                yield event({**self._place(), **result}, "done")
 
     def _way(self) -> tuple[str | None, Sequence[Skill]]:
         """The question that is looked up, or the tools that may be called."""

@@ -30,6 +30,10 @@ class Writing:
         """Write it. Raises what makes it fail."""
         raise NotImplementedError
 
+    def stop(self) -> None:
+        """Write no more; what there is stays as it is."""
+        raise NotImplementedError
+
     @property
     def content(self) -> str:
         """All of it as Markdown, to be copied."""
@@ -77,6 +81,10 @@ class Alone(Writing):
                 self._tokens.append(bit.token.id)
             self.text += bit.text
 
+    def stop(self) -> None:
+        """See `Writing`."""
+        self._work.stop()
+
     @property
     def messages(self) -> Sequence[Message]:
         """See `Writing`."""
@@ -109,6 +117,10 @@ class Sourced(Writing):
         self._found = self._aside.result
         self._sources = Sources.of(self._found)
         self.text = self._found.text
+
+    def stop(self) -> None:
+        """See `Writing`."""
+        self._aside.stop()
 
     @property
     def content(self) -> str:
@@ -149,6 +161,10 @@ class Called(Writing):
             self.doing = bit.progress or self.doing
             self.text = self._turned.text
         self._over = True
+
+    def stop(self) -> None:
+        """See `Writing`."""
+        self._turned.stop()
 
     @property
     def messages(self) -> Sequence[Message]:
