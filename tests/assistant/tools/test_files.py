@@ -59,10 +59,13 @@ ESCAPES = [
     "docs/link.txt", "link.txt", "docs/up/secret.txt", "up/secret.txt", "docs/deep/root/etc/passwd",
     "docs/loop", "docs/inner.txt", "docs2/x.txt", "../docs2/x.txt", "/proc/self/environ",
     "/proc/self/root/etc/passwd", "/proc/1/environ", "/dev/zero", "/dev/stdin", "/dev/fd/0",
-    "~/.ssh/id_rsa", "docs/~/.bashrc", "file:///etc/passwd", "docs/..%2fsecret.txt", "docs/..\\secret.txt",
+    "~/.ssh/id_rsa", "docs/~/.bashrc", "file:///etc/passwd", "docs/..%2fsecret.txt",
+    "docs/..\\secret.txt",
     "docs/a.txt/../a.txt", "docs/deep", "docs", "", "x" * 2000, "a\0b", "docs/a.txt\0",
-    "docs/" + "deep/" * 60, "..", "/", "docs/deep/../../secret.txt", "docs\n/a.txt", "\u2025/secret.txt",
-    "docs/.\u200b./secret.txt", "DOCS/../secret.txt", "/docs/a.txt", "//etc/passwd", "docs/up/docs/a.txt",
+    "docs/" + "deep/" * 60, "..", "/", "docs/deep/../../secret.txt", "docs\n/a.txt",
+    "\u2025/secret.txt",
+    "docs/.\u200b./secret.txt", "DOCS/../secret.txt", "/docs/a.txt", "//etc/passwd",
+    "docs/up/docs/a.txt",
 ]  # fmt: skip
 
 
