@@ -29,11 +29,13 @@ _BLOCKS = _names(
 )
 _HEADINGS = _names("h1 h2 h3 h4 h5 h6")
 _CELLS = frozenset(("td", "th"))
+#: Declarations that hide an element, of a style without comments and blanks.
 _HIDING = re.compile(
-    r"(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0*\.?0+\s*(?:;|!|$)"
-    r"|font-size\s*:\s*0*\.?0+\s*[a-z%]*\s*(?:;|!|$))",
-    re.IGNORECASE,
+    r"(?:^|;)(?:display:none|(?:content-)?visibility:(?:hidden|collapse)|color:transparent"
+    r"|(?:opacity|font-size):0*(?:\.0*)?(?:[a-z]+|%)?|(?:left|top|text-indent):-\d{4,}[^;]*)"
+    r"(?:!important)?(?:;|$)"
 )
+_COMMENTS = re.compile(r"/\*.*?\*/", re.DOTALL)
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w-]{1,40})", re.IGNORECASE)
 #: White space that is not one space.
 _SPACE = re.compile(r" *[^\S ]\s*| {2,}")
@@ -77,7 +79,7 @@ class _Page:
         for event, element in walk:
             tag = element.tag if isinstance(element.tag, str) else ""
             if event == "start":
-                if not tag or tag in _SKIPPED or _is_hidden(element) or self._drop(element):
+                if not tag or tag in _SKIPPED or is_hidden(element) or self._drop(element):
                     walk.skip_subtree()
                     self._skipped = element  # its end comes next, and ends nothing
                 else:
@@ -124,10 +126,11 @@ class _Page:
             self._blocks.append(Block(text, headings, lines=bool(self._pre)))
 
 
-def _is_hidden(element: etree._Element) -> bool:
-    if element.get("hidden") is not None:
-        return True
-    if element.get("aria-hidden", "").strip().lower() == "true":
-        return True
-    style = element.get("style")
-    return style is not None and _HIDING.search(style) is not None
+def is_hidden(element: etree._Element) -> bool:
+    """Whether an element's own attributes hide it. Style sheets are not looked at."""
+    style = _COMMENTS.sub("", element.get("style") or "").lower()
+    return (
+        element.get("hidden") is not None
+        or (element.get("aria-hidden") or "").strip().lower() == "true"
+        or _HIDING.search("".join(style.split())) is not None
+    )

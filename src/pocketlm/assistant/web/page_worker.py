@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlm.assistant.child import ChildError, serve
 from pocketlm.assistant.documents.characters import decoded
 from pocketlm.assistant.documents.document import Block, Document
-from pocketlm.assistant.documents.html import parsed
+from pocketlm.assistant.documents.html import is_hidden, parsed
 from pocketlm.assistant.documents.plain import read_text
 from pocketlm.assistant.documents.split import passages
 
@@ -34,13 +34,6 @@ _UNSEEN = frozenset(
     {"title", "script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "math"}
     | {"canvas", "audio", "video", "dialog", "select", "datalist"}
 )
-#: Of a style without spaces: what makes its element's text invisible, wherever it is.
-_HIDING = re.compile(
-    r"(?:^|;)(?:display:none|(?:content-)?visibility:(?:hidden|collapse)|color:transparent"
-    r"|(?:opacity|font-size):0*(?:\.0*)?(?:[a-z]+|%)?|(?:left|top|text-indent):-\d{4,}[^;]*)"
-    r"(?:!important)?(?:;|$)"
-)
-_COMMENTS = re.compile(r"/\*.*?\*/", re.S)
 #: What pages name and browsers read as a larger encoding, by Python's names.
 _READ_AS = {"iso8859-1": "cp1252", "iso8859-9": "cp1254", "gb2312": "gb18030", "gbk": "gb18030"}
 _READ_AS |= {"big5": "big5hkscs", "shift_jis": "cp932", "euc_kr": "cp949", "ascii": "cp1252"}
@@ -125,13 +118,7 @@ def _is_hidden(element: HtmlElement) -> bool:
         return False
     if element.tag == "dialog" and element.get("open") is not None:
         return False
-    style = _COMMENTS.sub("", element.get("style") or "").lower()
-    return (
-        element.tag in _UNSEEN
-        or element.get("hidden") is not None
-        or (element.get("aria-hidden") or "").strip().lower() == "true"
-        or _HIDING.search("".join(style.split())) is not None
-    )
+    return element.tag in _UNSEEN or is_hidden(element)
 
 
 def _blocks(body: HtmlElement) -> Iterator[Block]:
