@@ -316,6 +316,9 @@ class _Answering:
                     waited, timeout=_TICK, return_when=asyncio.FIRST_COMPLETED
                 )
                 over = bool(done)
+                if over:  # what is kept is what was shown
+                    reading.cancel()
+                    await asyncio.wait([reading])
                 now: dict[str, object] = {"calls": writing.calls, "blocks": writing.text}
                 if not writing.text:
                     now["progress"] = writing.doing
@@ -324,7 +327,7 @@ class _Answering:
                         yield await self._news(writing, name, over=over)
                 before = now
                 self._save_now_and_then()
-            if reading.done():
+            if not reading.cancelled():
                 reading.result()
         finally:
             reading.cancel()
