@@ -16,6 +16,7 @@ import driver
 import httpx
 
 from pocketlm.serve.app import make_app
+from pocketlm.serve.assistant import open_assistant
 from pocketlm.serve.pool import Pool
 from pocketlm.serve.settings import Settings
 from pocketlm.store import Store
@@ -30,6 +31,7 @@ _ask = [{"role": "user", "content": "Hi"}]
 _tool = {"name": "f", "description": "d", "parameters": {"properties": {"a": {"type": "integer"}}}}
 _call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 _schema = {"type": "object", "properties": {"a": {"enum": [1, "b"]}}, "required": ["a"]}
+_cited = {"number": 1, "source": "/a", "title": "", "passage": "4", "quote": "4", "supported": True}
 REQUESTS = (
     (
         "/v1/chat/completions",
@@ -73,6 +75,14 @@ REQUESTS = (
     (
         "/v1/chat/completions",
         {"messages": _ask, "max_tokens": 2, "grammar": 'start: "a" B\nB: /x+/'},
+    ),
+    (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": "What is 2 + 3?"}], "server_tools": True},
+    ),
+    (
+        "/v1/chat/completions",
+        {"messages": _ask, "max_tokens": 2, "server_tools": ["calculate"], "stream": True},
     ),
     ("/v1/completions", {"prompt": [1, 2, 3], "max_tokens": 2, "logprobs": 1, "echo": True}),
     ("/v1/embeddings", {"input": ["a", "b"], "encoding_format": "base64"}),
@@ -130,6 +140,25 @@ REQUESTS = (
         },
     ),
     ("/ui/answer", {"answer": "2" * 32, "text": "Hi", "chat": 1, "revision": 2}),
+    (
+        "/ui/answer",
+        {
+            "answer": "3" * 32,
+            "messages": [
+                *_ask,
+                {
+                    "role": "assistant",
+                    "content": "4 [1]",
+                    "sources": {"text": "4 [1]", "found": True, "citations": [_cited]},
+                },
+            ],
+            "keep": False,
+            "text": "What is 2 + 3?",
+            "search": True,
+            "tools": True,
+            "sampling": {"max_tokens": 2},
+        },
+    ),
     ("/ui/stop", {"answer": "0" * 32}),
     ("/ui/chats/1", {"title": "a"}),
 )
@@ -160,9 +189,13 @@ def main() -> None:
     """Run the server within this process, in a thread, and fuzz it from this one."""
     path = Store(offline=True).resolve("smollm2")
     load = {"threads": 1, "context": 512}
-    settings = Settings(models={"smollm2": path}, load=load, timeout=0.3, parallel=2)
+    settings = Settings(
+        models={"smollm2": path}, load=load, timeout=0.3, parallel=2, tools=["calculator", "dates"]
+    )
     home = tempfile.TemporaryDirectory()  # for a history of our own
-    app = make_app(settings, Pool(settings, Store(Path(home.name), offline=True)))
+    offered = open_assistant(settings, Path(home.name), print)
+    pool = Pool(settings, Store(Path(home.name), offline=True))
+    app = make_app(settings, pool, offered.__enter__())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None)
     loop = asyncio.new_event_loop()
@@ -186,6 +219,7 @@ def main() -> None:
         driver.main("API", target, SEEDS, (*driver.MUTATIONS, put_piece, put_piece))
     finally:
         run(life.__aexit__(None, None, None))
+        offered.__exit__(None, None, None)
         home.cleanup()
 
 
