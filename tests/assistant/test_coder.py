@@ -5,7 +5,7 @@ from scripted import Script
 
 import pocketlm
 from pocketlm.assistant import coder, sandbox
-from pocketlm.assistant.coder import code, meets, plays, prints, program_of, runs
+from pocketlm.assistant.coder import Verdict, code, meets, plays, prints, program_of, runs
 from pocketlm.assistant.sandbox import Limits
 from pocketlm.errors import SandboxError
 
@@ -114,6 +114,13 @@ def test_a_program_prints_what_it_should(program, passes, word):
     verdict = prints("a\nb\n")(program)
     assert verdict.passed is passes
     assert word in verdict.said
+
+
+def test_all_of_a_long_output_is_compared():
+    expected = "".join(f"{n}\n" for n in range(2000))
+    assert prints(expected)("for n in range(2000): print(n)").passed
+    verdict = prints(expected)("for n in range(1999): print(n)")
+    assert verdict == Verdict(False, "Line 2000 of its output is missing; it should be '1999'.")
 
 
 @pytest.mark.parametrize(

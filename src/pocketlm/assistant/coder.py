@@ -174,29 +174,29 @@ def _verdict(program: str | None, check: Check) -> Verdict:
 def runs(limits: Limits = _LIMITS, *, stdin: str = "") -> Check:
     """A check: the program ends by itself, in time and without an error, and prints something."""
 
-    def check(program: str) -> Verdict:
-        outcome = sandbox.run_python(program, limits, stdin=stdin)
-        if outcome.stopped == "time":
-            return Verdict(False, f"It did not end within {limits.seconds:g} seconds.")
-        if outcome.stopped == "output":
-            return Verdict(False, f"It wrote more than {limits.output:,} bytes.")
-        if outcome.code != 0:
-            return Verdict(False, f"It failed:\n{_last(outcome)}")
-        if not outcome.output.strip():
-            return Verdict(False, "It printed nothing.")
-        return Verdict(True, outcome.output[:MOST_SAID])
+    return lambda program: _ended(sandbox.run_python(program, limits, stdin=stdin), limits)
 
-    return check
+
+def _ended(outcome: Outcome, limits: Limits) -> Verdict:
+    if outcome.stopped == "time":
+        return Verdict(False, f"It did not end within {limits.seconds:g} seconds.")
+    if outcome.stopped == "output":
+        return Verdict(False, f"It wrote more than {limits.output:,} bytes.")
+    if outcome.code != 0:
+        return Verdict(False, f"It failed:\n{_last(outcome)}")
+    if not outcome.output.strip():
+        return Verdict(False, "It printed nothing.")
+    return Verdict(True, outcome.output[:MOST_SAID])
 
 
 def prints(expected: str, limits: Limits = _LIMITS, *, stdin: str = "") -> Check:
     """A check: it `runs`, and prints these lines; blanks at their ends are not counted."""
-    run = runs(limits, stdin=stdin)
+    wanted = _lines(expected)
 
     def check(program: str) -> Verdict:
-        verdict = run(program)
-        wanted, found = _lines(expected), _lines(verdict.said)
-        if not verdict.passed or found == _lines(expected[:MOST_SAID]):
+        outcome = sandbox.run_python(program, limits, stdin=stdin)
+        verdict, found = _ended(outcome, limits), _lines(outcome.output)
+        if not verdict.passed or found == wanted:
             return verdict
         place = next(
             (n for n, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b),
