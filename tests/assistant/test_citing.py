@@ -111,6 +111,6 @@ def test_a_line_of_its_own_is_a_paragraph_that_says_the_same(text):
 
 
 def escaped_words(text):
-    from pocketlm.assistant.mcp.visible import visible
+    from pocketlm.assistant.visible import visible
 
     return visible(text).split()

@@ -10,7 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from pocketlm.assistant.asking import Answer, Citation
-from pocketlm.assistant.mcp.visible import visible
+from pocketlm.assistant.visible import visible
 
 #: What begins something within a line: code, emphasis, HTML, an entity, an image, a formula, …
 _INLINE = re.compile(

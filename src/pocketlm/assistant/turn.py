@@ -18,8 +18,8 @@ from typing import Any
 
 from pocketlm.api import Model
 from pocketlm.assistant import routing
-from pocketlm.assistant.mcp.visible import shortened, visible
 from pocketlm.assistant.tools.skill import Skill
+from pocketlm.assistant.visible import shortened, visible
 from pocketlm.chat.call_forms import HERMES, Form
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call, CallReader, Toolbox, prepared, text_alone

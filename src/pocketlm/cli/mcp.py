@@ -154,7 +154,7 @@ def list_servers(json: options.Json = False) -> None:
       pocketlm mcp list --json
     """
     from pocketlm.assistant.mcp.servers import Servers
-    from pocketlm.assistant.mcp.visible import visible
+    from pocketlm.assistant.visible import visible
     from pocketlm.cli.output import table
 
     servers = Servers().all()
@@ -327,7 +327,7 @@ def _listed(name: str, server: "Server") -> "list[Listed]":
 def _show(name: str, found: "Listed", server: "Server | None" = None) -> None:
     """Print all that a server says of a tool, or what it says otherwise than it did."""
     from pocketlm.assistant.mcp.pins import State, difference
-    from pocketlm.assistant.mcp.visible import shortened, visible
+    from pocketlm.assistant.visible import shortened, visible
     from pocketlm.cli.output import printable
 
     offer = found.offer

@@ -12,8 +12,8 @@ from pocketlm import load
 from pocketlm.assistant.extensions import open_skills
 from pocketlm.assistant.mcp.client import MOST_RESULT
 from pocketlm.assistant.mcp.servers import Servers
-from pocketlm.assistant.mcp.visible import visible
 from pocketlm.assistant.turn import Called, Returned, Turn
+from pocketlm.assistant.visible import visible
 from pocketlm.chat.tools import Toolbox, prepared
 from pocketlm.engine.sampling import SamplingParameters
 from pocketlm.errors import Error, ParameterError

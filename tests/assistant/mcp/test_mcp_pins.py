@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pocketlm.assistant.mcp.pins import Offer, State, difference, state
 from pocketlm.assistant.mcp.servers import Server, Servers, made
 from pocketlm.assistant.mcp.skills import tool
-from pocketlm.assistant.mcp.visible import shortened, visible
+from pocketlm.assistant.visible import shortened, visible
 from pocketlm.errors import Error, ParameterError, StoreError
 
 HIDDEN = {

@@ -43,7 +43,7 @@ from pocketlm.assistant.mcp.bounds import bounded
 from pocketlm.assistant.mcp.pins import Offer
 from pocketlm.assistant.mcp.process import running
 from pocketlm.assistant.mcp.servers import Server
-from pocketlm.assistant.mcp.visible import shortened, visible
+from pocketlm.assistant.visible import shortened, visible
 from pocketlm.errors import Error, OfflineError
 
 #: Longest times, in seconds. A first start may bring a package from far away.

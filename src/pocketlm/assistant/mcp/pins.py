@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pocketlm.assistant.mcp.visible import visible
+from pocketlm.assistant.visible import visible
 from pocketlm.errors import Error
 
 #: Most characters of an offer as JSON: a person is to read all of it.

@@ -21,7 +21,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest, jsonrpc_message_adapter
 
-from pocketlm.assistant.mcp.visible import shortened, visible
+from pocketlm.assistant.visible import shortened, visible
 from pocketlm.errors import Error
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import Any
 from pocketlm.assistant.mcp.client import Session
 from pocketlm.assistant.mcp.pins import Offer, State, state
 from pocketlm.assistant.mcp.servers import Server
-from pocketlm.assistant.mcp.visible import visible
 from pocketlm.assistant.tools.skill import Skill
+from pocketlm.assistant.visible import visible
 from pocketlm.chat.tools import Tool, Toolbox
 from pocketlm.engine.constraint import Compiler
 from pocketlm.errors import Error

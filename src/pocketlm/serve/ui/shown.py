@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from pocketlm.assistant.mcp.visible import visible
+from pocketlm.assistant.visible import visible
 from pocketlm.chat.files import parted
 from pocketlm.chat.prompt import Message
 from pocketlm.serve.assistant import Found
