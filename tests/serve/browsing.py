@@ -122,9 +122,16 @@ class Window:
 
     def longest(self, tokens: int) -> None:
         """Limit answers in the settings."""
+        self._set({"Longest answer": tokens, "Temperature": 0})
+
+    def endless(self) -> None:
+        """Let answers repeat themselves, as they do, to the end of the context: many seconds."""
+        self._set({"Longest answer": 8000, "Temperature": 0, "Frequency": 0})
+
+    def _set(self, fields: dict[str, int]) -> None:
         self.page.get_by_role("button", name="Settings").click()
-        self.page.get_by_label("Longest answer").fill(str(tokens))
-        self.page.get_by_label("Temperature").fill("0")
+        for label, value in fields.items():
+            self.page.get_by_label(label).fill(str(value))
         self.page.get_by_role("button", name="Done").click()
 
 

@@ -13,7 +13,7 @@ from test_ui_markdown import HOSTILE
 pytestmark = pytest.mark.slow
 
 SEA = "Tell me of the sea."
-#: Written for longer than any test takes, unless a limit is set.
+#: Written for longer than any test takes, where answers are `endless`.
 STORY = "Write a long story about a sailor."
 #: More than a few words of an answer are there.
 GROWN = "(document.querySelector('.message:last-child .prose')?.textContent.length ?? 0) > 200"
@@ -75,6 +75,7 @@ def test_what_is_heard(window):
 
 @pytest.mark.parametrize("way", ["button", "Escape"])
 def test_stopping(window, way):
+    window.endless()
     window.say(STORY)
     holds(window.page, GROWN)
     if way == "button":
@@ -115,6 +116,7 @@ def test_answering_again_and_editing(window):
 
 def test_another_chat_while_one_is_written(window):
     page = window.page
+    window.endless()
     window.say(STORY)
     holds(page, GROWN)
     page.get_by_role("button", name="New chat").click()
@@ -362,7 +364,7 @@ def test_a_server_that_ends_and_comes_again(windows, smollm2, tmp_path):
     page = window.open()
     window.longest(12)
     window.ask(SEA)
-    window.longest(8000)
+    window.endless()
     window.say(STORY)
     holds(page, GROWN)
     time.sleep(1.2)  # it is saved every second

@@ -94,16 +94,22 @@ class Cache:
         database = sqlite3.connect(self.path, timeout=_WAIT_SECONDS)
         try:
             database.execute("PRAGMA secure_delete = ON")
-            if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            if not _is_made(database):
                 with database:
                     database.execute("BEGIN IMMEDIATE")
-                    database.execute("DROP TABLE IF EXISTS kept")
-                    database.execute(_TABLE)
-                    database.execute(f"PRAGMA user_version = {_VERSION}")
+                    if not _is_made(database):  # nor has another made it meanwhile
+                        database.execute("DROP TABLE IF EXISTS kept")
+                        database.execute(_TABLE)
+                        database.execute(f"PRAGMA user_version = {_VERSION}")
         except BaseException:
             database.close()
             raise
         return contextlib.closing(database)
+
+
+def _is_made(database: sqlite3.Connection) -> bool:
+    found: int = database.execute("PRAGMA user_version").fetchone()[0]
+    return found == _VERSION
 
 
 def _remove(path: Path) -> None:
