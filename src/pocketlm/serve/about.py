@@ -55,7 +55,12 @@ def _description(app: Starlette) -> dict[str, Any]:
             "operationId": name,
             "summary": about.split("\n")[0],
             "description": about,
-            "responses": {"200": {"description": "as asked"}, "4XX": {"description": "an error"}},
+            "responses": {
+                "200": {"description": "as asked"},
+                "4XX": {"description": "an error"},
+                "503": {"description": "too much is under way, or the server ends"},
+                "504": {"description": "there was no answer in the server's --timeout"},
+            },
         }
         parameters = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
