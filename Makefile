@@ -31,7 +31,7 @@ $(BIN)/python:
 # Editable: a change to a Python file counts at once, a change to a native file at the next make.
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard src/pocketlm/native/*) | $(BIN)/python
 	@echo "building pocketlm (some minutes the first time) …"
-	$(PIP) install --editable .
+	$(PIP) install --editable '.[search,mcp]'
 	@touch $@
 
 $(VENV)/.developed: $(VENV)/.installed

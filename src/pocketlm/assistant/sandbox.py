@@ -163,14 +163,14 @@ def _read(process: subprocess.Popen[bytes], end: float, most: int) -> tuple[str,
     with selectors.DefaultSelector() as selector:
         for pipe in pipes:
             os.set_blocking(pipe.fileno(), False)
-            selector.register(pipe, selectors.EVENT_READ)
+            selector.register(pipe, selectors.EVENT_READ, pipe)
         while selector.get_map() and stopped is None:
             left = end - time.monotonic()
             if left <= 0:
                 stopped = "time"
                 break
             for key, _ in selector.select(left):
-                pipe = key.fileobj  # type: ignore[assignment]
+                pipe = key.data
                 data = os.read(pipe.fileno(), 1 << 16)
                 if not data:
                     selector.unregister(pipe)

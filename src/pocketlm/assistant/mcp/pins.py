@@ -35,9 +35,8 @@ class Offer(BaseModel):
     #: What the server claims: "readOnlyHint", "title", …
     claims: dict[str, Any] = Field(default_factory=dict)
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of everything that the offer says, in hexadecimal digits.
+    def written(self) -> str:
+        """Everything that the offer says, as JSON.
 
         Raises Error for what JSON cannot write, or what is longer than a person would read.
         """
@@ -49,7 +48,12 @@ class Offer(BaseModel):
             raise Error(
                 f"its description has {len(written):,} characters; {MOST_CHARACTERS:,} may be"
             )
-        return hashlib.sha256(written.encode()).hexdigest()
+        return written
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what is `written`, in hexadecimal digits. Raises Error as that does."""
+        return hashlib.sha256(self.written().encode()).hexdigest()
 
     @property
     def claims_to_read_only(self) -> bool:

@@ -81,7 +81,7 @@ def _listed(name: str, server: Server, offer: Offer, times: int) -> Listed:
 
 def tool(name: str, offer: Offer) -> Tool:
     """A tool as a model is told of it. Raises Error for one that no model could call soundly."""
-    offer.digest  # noqa: B018 -- raises for what is too long
+    offer.written()  # raises for what is too long
     if not offer.name:
         raise Error("it has no name")
     if offer.parameters.get("type") != "object":

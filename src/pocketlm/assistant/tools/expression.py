@@ -113,7 +113,7 @@ class _Reader:
             target = self._units()
             if target is None:
                 self._fail("a unit is wanted here")
-            found = self._at(self._next - 1, lambda: units.convert(found, target))  # noqa: B023
+            found = self._at(self._next - 1, units.convert, found, target)
         return found
 
     def _sum(self) -> Quantity:
@@ -124,7 +124,7 @@ class _Reader:
             if self._is_percent(begin):
                 right = units.multiply(found, right)
             operation = units.add if sign == "+" else units.subtract
-            found = self._at(place, lambda: operation(found, right))  # noqa: B023
+            found = self._at(place, operation, found, right)
         return found
 
     def _product(self) -> Quantity:
@@ -132,7 +132,7 @@ class _Reader:
         while sign := self._takes("*", "/", "//", "%", "mod", "of"):
             place = self._next - 1
             right = self._signed()
-            found = self._at(place, lambda: _PRODUCTS[sign](found, right))  # noqa: B023
+            found = self._at(place, _PRODUCTS[sign], found, right)
         return found
 
     def _signed(self) -> Quantity:
@@ -157,14 +157,14 @@ class _Reader:
         while True:
             place = self._next
             if self._takes("!"):
-                found = self._at(place, lambda: Quantity(numbers.factorial(_plain(found))))  # noqa: B023
+                found = self._at(place, _factorial, found)
             elif square := self._takes("²", "³"):
                 power = Number(Fraction("²³".index(square) + 2))
-                found = self._at(place, lambda: units.power(found, power))  # noqa: B023
+                found = self._at(place, units.power, found, power)
             elif self._token.text == "%" and not self._begins_value(self._next + 1):
                 self._next += 1
                 hundredth = Quantity(Number(Fraction(1, 100)))
-                found = self._at(place, lambda: units.multiply(found, hundredth))  # noqa: B023
+                found = self._at(place, units.multiply, found, hundredth)
             else:
                 return found
 
@@ -194,7 +194,7 @@ class _Reader:
         while found.unit is not None and self._token.kind == "number":
             place = self._next
             more = self._with_units(self._number())
-            found = self._at(place, lambda: units.add(found, more))  # noqa: B023
+            found = self._at(place, units.add, found, more)
         return found
 
     def _number(self) -> Quantity:
@@ -291,10 +291,10 @@ class _Reader:
             self._fail(f"the expression is nested more than {MOST_DEPTH} deep")
         return before
 
-    def _at(self, index: int, compute: Callable[[], _T]) -> _T:
-        """What `compute` gives; its errors get the place."""
+    def _at(self, index: int, compute: Callable[..., _T], *values: object) -> _T:
+        """What `compute` gives for the values; its errors get the place."""
         try:
-            return compute()
+            return compute(*values)
         except ParameterError as error:
             self._fail(str(error), index)
 
@@ -338,6 +338,10 @@ def _tokens(text: str) -> list[_Token]:
 
 
 _TEN = Number(Fraction(10))
+
+
+def _factorial(quantity: Quantity) -> Quantity:
+    return Quantity(numbers.factorial(_plain(quantity)))
 
 
 def _plain(quantity: Quantity) -> Number:
