@@ -278,7 +278,7 @@ def test_places_where_no_file_can_be(tmp_path: Path) -> None:
 
 
 def test_held_by_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pocketlm.chat.history._WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("pocketlm.database.WAIT_SECONDS", 0.1)
     with History(path) as history, History(path) as other:
         other._database.execute("BEGIN IMMEDIATE")
         conversation = Conversation()

@@ -6,12 +6,10 @@ that tokenizer alone.
 """
 
 import json
-import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +18,10 @@ from weakref import WeakKeyDictionary
 
 from pocketlm.chat.conversation import Conversation
 from pocketlm.chat.prompt import ROLES, Message
+from pocketlm.database import Database, Kind, run_script
 from pocketlm.errors import HistoryError
 
 _VERSION = 1
-_WAIT_SECONDS = 10.0
 
 _TABLES = """
 CREATE TABLE conversations (
@@ -73,6 +71,16 @@ class Entry:
     excerpt: str | None = None
 
 
+def _create(connection: sqlite3.Connection) -> None:
+    run_script(connection, _TABLES)
+    indexed = "SELECT sqlite_compileoption_used('ENABLE_FTS5')"
+    if connection.execute(indexed).fetchone()[0]:
+        run_script(connection, _INDEX)
+
+
+_KIND = Kind("history", "move it away to begin a new one", _VERSION, _create, HistoryError)
+
+
 class History:
     """The conversations of a user. A context manager; not for use by two threads at a time.
 
@@ -84,17 +92,13 @@ class History:
         """Open the database at `path`, made if missing, readable by its owner alone."""
         self.path = path
         self._saved: WeakKeyDictionary[Conversation, list[Message]] = WeakKeyDictionary()
-        with self._explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._database = sqlite3.connect(
-                path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._database.close()
-                raise
+        self._database = Database(path, _KIND)
+        try:
+            with self._database.explained():
+                self._database.execute("SELECT revision FROM conversations LIMIT 1")
+        except BaseException:
+            self._database.close()
+            raise
 
     def close(self) -> None:
         """Close the database."""
@@ -129,7 +133,7 @@ class History:
             _clean(conversation.system),
             now,
         )
-        with self._explained(), self._transaction():
+        with self._database.explained(), self._database.transaction():
             same = 0
             id, revision = conversation.id, conversation.revision
             if id is None or not self._is_ours(conversation):
@@ -170,7 +174,7 @@ class History:
 
     def load(self, id: int, *, fingerprint: str | None) -> Conversation:
         """A conversation, with those generated ids that belong to this tokenizer."""
-        with self._explained():
+        with self._database.explained():
             found = self._database.execute(
                 "SELECT title, named, system, revision FROM conversations WHERE id = ?", (id,)
             ).fetchone()
@@ -192,7 +196,7 @@ class History:
 
     def entry(self, id: int) -> Entry | None:
         """What a list says of a conversation; None where there is none of that number."""
-        with self._explained():
+        with self._database.explained():
             found = self._database.execute(
                 f"SELECT {_ENTRY} FROM conversations c WHERE c.id = ?", (id,)
             ).fetchone()
@@ -200,7 +204,7 @@ class History:
 
     def rename(self, id: int, title: str) -> None:
         """Give a conversation a name; whoever goes on with it meanwhile keeps it."""
-        with self._explained(), self._transaction():
+        with self._database.explained(), self._database.transaction():
             self._database.execute(
                 "UPDATE conversations SET title = ?, named = 1 WHERE id = ?", (_clean(title), id)
             )
@@ -212,7 +216,7 @@ class History:
 
     def find(self, name: str) -> int:
         """The latest conversation of this title, or number. Raises HistoryError for none."""
-        with self._explained():
+        with self._database.explained():
             found = self._database.execute(
                 "SELECT id FROM conversations WHERE title = ? ORDER BY updated DESC LIMIT 1",
                 (name,),
@@ -229,7 +233,7 @@ class History:
 
     def list(self, limit: int = 20) -> "Sequence[Entry]":
         """The latest conversations, newest first."""
-        with self._explained():
+        with self._database.explained():
             rows = self._database.execute(
                 f"SELECT {_ENTRY} FROM conversations c ORDER BY updated DESC, id DESC LIMIT ?",
                 (limit,),
@@ -241,7 +245,7 @@ class History:
         words = re.findall(r"\w+", text)
         if not words:
             return []
-        with self._explained():
+        with self._database.explained():
             if self._has_index():
                 rows = self._database.execute(
                     f"SELECT {_ENTRY}, snippet(messages_words, 0, '', '', '…', 12)"
@@ -265,45 +269,9 @@ class History:
 
     def delete(self, id: int) -> None:
         """Forget a conversation."""
-        with self._explained(), self._transaction():
+        with self._database.explained(), self._database.transaction():
             self._database.execute("DELETE FROM messages WHERE conversation = ?", (id,))
             self._database.execute("DELETE FROM conversations WHERE id = ?", (id,))
-
-    def _prepare(self) -> None:
-        self._use_log()
-        self._database.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
-        if self._database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-            with self._transaction():
-                version = self._database.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    self._create()
-                elif version != _VERSION:
-                    raise HistoryError(
-                        f"{self.path} is of version {version}, and this pocketlm reads {_VERSION};"
-                        " a newer pocketlm made it"
-                    )
-        self._database.execute("SELECT revision FROM conversations LIMIT 1")
-
-    def _use_log(self) -> None:
-        """Write ahead; SQLite does not wait of itself while another process does the same."""
-        for _ in range(100):
-            try:
-                self._database.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                time.sleep(_WAIT_SECONDS / 100)
-        raise sqlite3.OperationalError("locked")
-
-    def _create(self) -> None:
-        for statement in _statements(_TABLES):
-            self._database.execute(statement)
-        indexed = "SELECT sqlite_compileoption_used('ENABLE_FTS5')"
-        if self._database.execute(indexed).fetchone()[0]:
-            for statement in _statements(_INDEX):
-                self._database.execute(statement)
-        self._database.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _has_index(self) -> bool:
         return bool(
@@ -319,50 +287,11 @@ class History:
         ours = conversation in self._saved and found is not None
         return ours and bool(found[0] == conversation.revision)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Errors of SQLite and of the file system as HistoryError."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            busy = "locked" in str(error)
-            reason = "another process holds it; try again" if busy else str(error)
-            raise HistoryError(f"the history {self.path} cannot be used: {reason}") from None
-        except sqlite3.Error as error:
-            raise HistoryError(
-                f"the history {self.path} is damaged ({error}); move it away to begin a new one"
-            ) from None
-        except OSError as error:
-            raise HistoryError(
-                f"the history {self.path} cannot be opened: {error.strerror}"
-            ) from None
-
 
 _ENTRY = (
     "c.id, c.title, c.model, c.updated,"
     " (SELECT count(*) FROM messages u WHERE u.conversation = c.id AND u.role = 'user')"
 )
-
-
-def _statements(script: str) -> list[str]:
-    """The statements of a script, one by one: `executescript` would end the transaction."""
-    found, statement = [], ""
-    for line in script.strip().splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            found.append(statement)
-            statement = ""
-    return found
 
 
 def _title(messages: Sequence[Message]) -> str:

@@ -8,20 +8,17 @@ of them.
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pocketlm.assistant.documents.split import Piece
 from pocketlm.assistant.passage import Passage
+from pocketlm.database import Database, Kind, run_script
 from pocketlm.errors import SearchError
 
 _VERSION = 1
-_WAIT_SECONDS = 10.0
 
 # Numbers are never given twice: the text index may still have a passage that is gone here.
 _TABLES = """
@@ -90,6 +87,15 @@ class Waiting(NamedTuple):
     text: str
 
 
+_KIND = Kind(
+    "index",
+    "remove the folder it is in, and add your documents again",
+    _VERSION,
+    lambda connection: run_script(connection, _TABLES),
+    SearchError,
+)
+
+
 class Catalogue:
     """The database in a folder. Not for use by two threads at a time.
 
@@ -99,34 +105,15 @@ class Catalogue:
 
     def __init__(self, path: Path) -> None:
         """Open the database at `path`, made if missing, readable by its owner alone."""
-        self.path = path
-        with self._explained():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._database = sqlite3.connect(
-                path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._database.close()
-                raise
+        self._database = Database(path, _KIND)
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """All changes within, or none."""
-        with self._explained():
-            self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        with self._explained():
-            self._database.execute("COMMIT")
+        return self._database.transaction()
 
     def sources(self) -> list[Entry]:
         """All sources, by their paths."""
@@ -140,7 +127,7 @@ class Catalogue:
 
     def add_source(self, path: str, kind: str) -> int:
         """The number of a source, made if it is new. It is then not complete."""
-        with self._explained():
+        with self._database.explained():
             self._database.execute(
                 "INSERT INTO sources (path, kind) VALUES (?, ?)"
                 " ON CONFLICT (path) DO UPDATE SET complete = 0",
@@ -186,7 +173,7 @@ class Catalogue:
 
     def add_content(self, digest: bytes, pieces: Sequence[Piece]) -> int:
         """Keep the passages of a content. Returns its number."""
-        with self._explained():
+        with self._database.explained():
             cursor = self._database.execute("INSERT INTO contents (digest) VALUES (?)", (digest,))
             content = int(cursor.lastrowid or 0)
             self._database.executemany(
@@ -205,7 +192,7 @@ class Catalogue:
 
     def remove_files(self, paths: Sequence[str]) -> None:
         """Forget files, and what no other file holds."""
-        with self._explained():
+        with self._database.explained():
             self._database.executemany("DELETE FROM files WHERE path = ?", [(p,) for p in paths])
         self._drop_unused()
 
@@ -214,7 +201,7 @@ class Catalogue:
         query = """
             SELECT p.id, p.content, p.title, p.text
             FROM contents c JOIN passages p ON p.content = c.id WHERE NOT c.searchable"""
-        with self._explained():
+        with self._database.explained():
             yield from map(Waiting._make, self._database.execute(query))  # they may be many
 
     def waiting_contents(self) -> list[int]:
@@ -251,54 +238,9 @@ class Catalogue:
         self._change("DELETE FROM contents WHERE id IN (SELECT content FROM dropped)")
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._explained():
+        with self._database.explained():
             return self._database.execute(query, values).fetchall()
 
     def _change(self, statement: str, *values: object) -> None:
-        with self._explained():
+        with self._database.explained():
             self._database.execute(statement, values)
-
-    def _prepare(self) -> None:
-        self._use_log()
-        self._database.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing
-        version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            with self.transaction():
-                if not self._database.execute("PRAGMA user_version").fetchone()[0]:
-                    for statement in _TABLES.strip().removesuffix(";").split(";\n"):
-                        self._database.execute(statement)
-                    self._database.execute(f"PRAGMA user_version = {_VERSION}")
-        elif version != _VERSION:
-            raise SearchError(
-                f"{self.path} is of version {version}, and this pocketlm reads {_VERSION};"
-                " a newer pocketlm made it"
-            )
-
-    def _use_log(self) -> None:
-        """Write ahead; SQLite does not wait of itself while another process does the same."""
-        for _ in range(100):
-            try:
-                self._database.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                time.sleep(_WAIT_SECONDS / 100)
-        raise sqlite3.OperationalError("locked")
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Errors of SQLite and of the file system as SearchError."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            busy = "locked" in str(error)
-            reason = "another process holds it; try again" if busy else str(error)
-            raise SearchError(f"the index {self.path} cannot be used: {reason}") from None
-        except sqlite3.Error as error:
-            raise SearchError(
-                f"the index {self.path} is damaged ({error}); remove the folder"
-                f" {self.path.parent}, and add your documents again"
-            ) from None
-        except OSError as error:
-            raise SearchError(f"the index {self.path} cannot be opened: {error.strerror}") from None
