@@ -35,14 +35,7 @@ def ask(
             " suits the model, once."
         ),
     ] = Reader.AUTO,
-    searxng: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="POCKETLM_SEARXNG",
-            help="The SearXNG server that searches the web.",
-        ),
-    ] = None,
+    searxng: options.Searxng = None,
     threads: options.Threads = None,
     json: options.Json = False,
     offline: options.Offline = False,

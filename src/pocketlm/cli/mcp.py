@@ -224,20 +224,9 @@ def serve(
             metavar="PORT", min=0, max=65535, help="Serve over HTTP at this port; 0: any."
         ),
     ] = None,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            envvar="POCKETLM_API_KEY",
-            show_envvar=False,
-            help="What clients must send over HTTP (better in POCKETLM_API_KEY).",
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Another name of this server; repeatable."),
-    ] = None,
+    host: options.Host = "127.0.0.1",
+    api_key: options.ApiKey = None,
+    allow_host: options.AllowHost = None,
     reader: Annotated[
         Reader, typer.Option(help="How ask answers: see `pocketlm ask`.")
     ] = Reader.AUTO,

@@ -159,3 +159,28 @@ def bytes_of(text: str) -> int:
         raise ParameterError(f"size is {text!r}; write it as 1.8GiB, 1800MB or 1800000000")
     number, unit, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
+
+
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        envvar="POCKETLM_API_KEY",
+        show_envvar=False,
+        help="What clients must send (better in POCKETLM_API_KEY: arguments can be seen).",
+    ),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Another name of this server; repeatable."),
+]
+Searxng = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="POCKETLM_SEARXNG",
+        show_envvar=False,
+        help="The SearXNG server that searches the web.",
+    ),
+]

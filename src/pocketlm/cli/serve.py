@@ -27,17 +27,9 @@ def serve(
             autocompletion=options.models,
         ),
     ] = None,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    host: options.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0: any.")] = 8000,
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            envvar="POCKETLM_API_KEY",
-            show_envvar=False,
-            help="What clients must send (better in POCKETLM_API_KEY: arguments can be seen).",
-        ),
-    ] = None,
+    api_key: options.ApiKey = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen on other addresses without a key.")
     ] = False,
@@ -45,10 +37,7 @@ def serve(
         list[str] | None,
         typer.Option(metavar="URL", help="Let that site's pages use the server; repeatable."),
     ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Another name of this server; repeatable."),
-    ] = None,
+    allow_host: options.AllowHost = None,
     parallel: Annotated[
         int, typer.Option(metavar="N", min=1, max=256, help="Answers at the same time, each model.")
     ] = 4,
@@ -73,15 +62,7 @@ def serve(
             help="What the page may search: of docs, wiki and web, with commas (nothing).",
         ),
     ] = None,
-    searxng: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="POCKETLM_SEARXNG",
-            show_envvar=False,
-            help="The SearXNG server that searches the web.",
-        ),
-    ] = None,
+    searxng: options.Searxng = None,
     tools: Annotated[
         str | None,
         typer.Option(
