@@ -15,6 +15,7 @@ from pocketlm.cli import (
     bench,
     chat,
     code,
+    eval,
     export,
     index,
     list,
@@ -59,6 +60,7 @@ app.command()(export.export)
 app.command()(quality.quality)
 app.command()(needle.needle)
 app.command()(quantize.quantize)
+app.add_typer(eval.app, name="eval")
 app.add_typer(index.app, name="index")
 app.add_typer(mcp.app, name="mcp")
 

@@ -1,0 +1,1 @@
+"""Published benchmarks through lm-evaluation-harness, with the engine as its model."""

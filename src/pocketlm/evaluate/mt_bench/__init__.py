@@ -1,0 +1,1 @@
+"""MT-bench: eighty questions of two turns, judged by a larger model."""

@@ -1,0 +1,1 @@
+"""Capability probes: small tests of which a program says whether they were passed."""

@@ -1,0 +1,1 @@
+"""Making a model: the data it learns from, and its training."""

@@ -1,0 +1,1 @@
+"""Raw pages into token shards: extract, filter, deduplicate, decontaminate, mask, tokenise."""

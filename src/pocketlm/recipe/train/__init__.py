@@ -1,0 +1,1 @@
+"""Token shards into a model: tokenizer, pretraining, fine-tuning, preference, distillation."""
