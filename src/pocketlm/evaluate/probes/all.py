@@ -1,0 +1,5 @@
+"""All probes, in the order of the source."""
+
+from pocketlm.evaluate.probes.probe import Probe
+
+PROBES: tuple[Probe, ...] = ()
