@@ -160,13 +160,48 @@ def test_continuations_have_the_logits_of_whole_texts(engine, length):
     engine.runtime.run = lambda tokens, *rest: processed.append(len(tokens)) or run(tokens, *rest)
     for found, rows in zip(engine.continued(prefix, texts), expected, strict=True):
         np.testing.assert_array_equal(found, rows)
-    assert max(processed) <= 21  # steps of 16, and what cannot be split
-    sets = {engine.runtime.program.rope.set_for(length + len(text)) for text in texts}
-    rest = sum(len(text) + 1 for text in texts)
-    assert sum(processed) == len(sets) * (length - 1) + rest  # the prefix once for each set
+    assert max(processed) <= 16
+    of_text = [engine.runtime.program.rope.set_for(length + len(text)) for text in texts]
+    beginnings = {
+        (its, tuple(text[:end]))
+        for its, text in zip(of_text, texts, strict=True)
+        for end in range(1, len(text) + 1)
+    }
+    sets = len({*of_text})
+    assert sum(processed) == sets * length + len(beginnings)  # what is alike once for each set
     processed.clear()
-    engine.continued(prefix, texts)  # now its whole blocks are in the cache
-    assert sum(processed) == len(sets) * ((length - 1) % 32) + rest
+    engine.continued(prefix, texts)  # now the prefix's whole blocks are in the cache
+    assert sum(processed) == sets * ((length - 1) % 32 + 1) + len(beginnings)
+
+
+def test_texts_that_begin_alike_have_the_logits_of_whole_texts(engine):
+    shared = PROMPT[:35]
+    texts = [
+        [*shared, *checkpoints.tokens(5, seed=1)],
+        [*shared, *checkpoints.tokens(5, seed=1)],  # the same again
+        shared[:20],  # the beginning of others
+        [*shared, *checkpoints.tokens(9, seed=1)],
+        checkpoints.tokens(18, seed=2),  # like no other
+        [*shared, *checkpoints.tokens(5, seed=1), *checkpoints.tokens(30, seed=3)],
+    ]
+    firsts = [38, 36, 0, 34, 17, 60]
+    found = [[] for _ in texts]
+    for rows in engine.branching(texts, firsts):
+        for index in rows.texts:
+            assert rows.first == firsts[index] + sum(map(len, found[index]))
+            found[index].append(rows.logits)
+    for text, first, rows in zip(texts, firsts, found, strict=True):
+        np.testing.assert_array_equal(np.concatenate(rows), engine.logits(text)[first:])
+
+
+def test_texts_that_begin_alike_can_be_left_half_read(engine):
+    texts = [checkpoints.tokens(60, seed=seed) for seed in range(3)]
+    reading = engine.branching(texts, [0, 0, 0])
+    next(reading)
+    reading.close()
+    assert engine.blocks.in_use == 0
+    with pytest.raises(ParameterError, match="no position 60 in 60 tokens"):
+        next(engine.branching(texts, [0, 60, 0]))
 
 
 def test_continuations_that_cannot_be_are_refused(llama):

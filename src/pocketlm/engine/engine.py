@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ids
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from pocketlm.engine.runtime import Runtime, Segment
 from pocketlm.engine.sampling import Sampler, SamplingParameters
 from pocketlm.engine.sequence import Sequence
 from pocketlm.engine.speculation import MOST, Speculation
+from pocketlm.engine.tree import Node, trees
 from pocketlm.errors import ContextError, Error, ParameterError
 
 if TYPE_CHECKING:
@@ -67,6 +69,18 @@ class Part:
         """As the runtime takes it."""
         table = np.array(self.sequence.table, dtype=np.int32)
         return len(self.tokens) + len(self.draft), self.start, self.request.rope_set, table
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Logits after the tokens at positions `first` on, the same in all of `texts` (their indices).
+
+    float32 [n, vocabulary]; see `Engine.branching`.
+    """
+
+    texts: list[int]
+    first: int
+    logits: npt.NDArray[np.float32]
 
 
 class Engine:
@@ -180,65 +194,91 @@ class Engine:
         """Logits for every place of texts that begin alike: what scores candidates.
 
         For each continuation float32 [its length + 1, vocabulary]: row i says what comes after
-        `prefix` and its first i tokens. The prefix is processed once, or found in the cache, and
-        continuations share steps. Raises ParameterError and ContextError as `generate` does.
+        `prefix` and its first i tokens. See `branching`.
         """
-        for tokens in (prefix, *filter(len, continuations)):
-            self._check(tokens)
-        length = len(prefix) + max(map(len, continuations), default=0)
+        self._check(prefix)
+        texts = [[*prefix, *tokens] for tokens in continuations]
+        found: list[list[npt.NDArray[np.float32]]] = [[] for _ in texts]
+        for rows in self.branching(texts, [len(prefix) - 1] * len(texts)):
+            for index in rows.texts:
+                found[index].append(rows.logits)
+        return [np.concatenate(parts) for parts in found]
+
+    def branching(self, texts: Ids[Ids[int]], firsts: Ids[int]) -> Iterator[Rows]:
+        """Logits of texts, token ids each, of which several may begin alike.
+
+        Of text i they are wanted at the positions from `firsts[i]` on, and come in their order.
+        What texts share is processed once, or found in the cache, and texts share steps. Raises
+        ParameterError and ContextError as `generate` does.
+        """
+        for text, first in zip(texts, firsts, strict=True):
+            self._check(text)
+            if not 0 <= first < len(text):
+                raise ParameterError(f"there is no position {first} in {len(text)} tokens")
+        length = max(map(len, texts), default=0)
         if length > self.context:
             raise ContextError(
                 f"there are {length:,} tokens; the context window has {self.context:,}"
             )
-        sets = [self.runtime.program.rope.set_for(len(prefix) + len(c)) for c in continuations]
-        found: dict[int, npt.NDArray[np.float32]] = {}
+        sets = [self.runtime.program.rope.set_for(len(text)) for text in texts]
         for rope_set in dict.fromkeys(sets):
-            places = [place for place, its in enumerate(sets) if its == rope_set]
-            rows = self._branches(prefix, [continuations[place] for place in places], rope_set)
-            found.update(zip(places, rows, strict=True))
-        return [found[place] for place in range(len(continuations))]
+            among = [index for index, its in enumerate(sets) if its == rope_set]
+            yield from self._grow(trees(texts, among), firsts, rope_set)
 
-    def _branches(
-        self, prefix: Ids[int], continuations: Ids[Ids[int]], rope_set: int
-    ) -> Iterator[npt.NDArray[np.float32]]:
-        """See `continued`: those of one set of rotations."""
-        with self._alone():
-            stem = Sequence.begin(self.blocks, prefix[:-1], key=rope_set)
+    def _grow(self, roots: Ids[Node], firsts: Ids[int], rope_set: int) -> Iterator[Rows]:
+        """See `branching`: texts of one set of rotations. Nodes of one depth share steps."""
+        waiting: deque[tuple[Sequence, Node]] = deque()
         try:
-            while len(stem) < len(prefix) - 1:
-                self._grow([stem], [list(prefix[len(stem) : -1][:CHUNK])], rope_set, rows=False)
-            while continuations:
-                sizes = np.cumsum([len(tokens) + 1 for tokens in continuations])
-                count = max(int((sizes <= CHUNK).sum()), 1)
-                texts = [[prefix[-1], *tokens] for tokens in continuations[:count]]
-                branches: list[Sequence] = []
-                try:
-                    with self._alone():
-                        branches += [stem.fork() for _ in texts]
-                    logits = self._grow(branches, texts, rope_set, rows=True)
-                finally:
-                    self._free(branches)
-                yield from np.split(logits, sizes[: count - 1])
-                continuations = continuations[count:]
+            for node in roots:
+                first = min(firsts[index] for index in node.texts)
+                with self._alone():
+                    known = node.tokens[: min(first, len(node.tokens) - 1)]
+                    waiting.append((Sequence.begin(self.blocks, known, key=rope_set), node))
+            while waiting:
+                parts: list[tuple[Sequence, Node, Ids[int]]] = []
+                room = CHUNK
+                for sequence, node in waiting:
+                    if room:
+                        tokens = node.tokens[len(sequence) - node.start :][:room]
+                        parts.append((sequence, node, tokens))
+                        room -= len(tokens)
+                yield from self._branch(parts, firsts, rope_set)
+                with self._alone():
+                    for sequence, node, _ in parts:
+                        if len(sequence) == node.start + len(node.tokens):
+                            waiting += [(sequence.fork(), child) for child in node.children]
+                            waiting.popleft()
+                            sequence.free()
         finally:
-            self._free([stem])
+            self._free([sequence for sequence, _ in waiting])
 
-    def _grow(
-        self, sequences: Ids[Sequence], texts: Ids[list[int]], rope_set: int, *, rows: bool
-    ) -> npt.NDArray[np.float32]:
-        """Process a text at the end of each sequence; with `rows`, the logits after each token."""
-        tokens = [token for text in texts for token in text]
+    def _branch(
+        self, parts: Ids[tuple[Sequence, Node, Ids[int]]], firsts: Ids[int], rope_set: int
+    ) -> Iterator[Rows]:
+        """One step: tokens of nodes, each at the end of its sequence; then the rows wanted."""
+        tokens: list[int] = []
         segments: list[Segment] = []
+        picks: list[int] = []
+        readers: list[dict[int, list[int]]] = []
         with self._alone():
-            for sequence, text in zip(sequences, texts, strict=True):
+            for sequence, node, its in parts:
                 start = len(sequence)
-                sequence.extend(text)
+                sequence.extend(its)
                 table = np.array(sequence.table, dtype=np.int32)
-                segments.append((len(text), start, rope_set, table))
-            logits = self.runtime.run(tokens, segments, range(len(tokens)) if rows else [])
-            for sequence in sequences:
+                segments.append((len(its), start, rope_set, table))
+                tokens += its
+                readers.append(node.readers(firsts, start, len(sequence)))
+                count = len(sequence) - min(readers[-1], default=len(sequence))
+                picks += range(len(tokens) - count, len(tokens))
+            logits = self.runtime.run(tokens, segments, picks)
+            for sequence, _, _ in parts:
                 sequence.commit()
-        return logits
+        row = 0
+        for (sequence, _, _), of_part in zip(parts, readers, strict=True):
+            least = min(of_part, default=len(sequence))
+            for first, texts in of_part.items():
+                yield Rows(texts, first, logits[row + first - least : row + len(sequence) - least])
+            row += len(sequence) - least
 
     def _free(self, sequences: Ids[Sequence]) -> None:
         with self._alone():
