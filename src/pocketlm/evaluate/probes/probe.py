@@ -44,13 +44,13 @@ class Constrained:
     field: str | None = None
 
     def judged(self, text: str) -> str:
-        """What is judged of an answer: its `field`, or all of it where it was cut short."""
+        """What is judged of an answer: its `field`, and nothing where it did not come to that."""
         if self.field is None:
             return text
         try:
             found = json.loads(text)[self.field]
         except (ValueError, TypeError, KeyError, RecursionError):
-            return text
+            return ""
         return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 
