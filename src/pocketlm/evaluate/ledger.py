@@ -57,7 +57,9 @@ class Ledger:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with writing(self._path):
-            self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            # Half a pair of surrogates, which a text may hold and UTF-8 may not, is escaped.
+            text = json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace")
+            self._file.write(text + b"\n")
             self._file.flush()
 
     def _read(self, work: Mapping[str, Any]) -> int:
@@ -110,4 +112,6 @@ class Ledger:
 
 def _name(key: object) -> str:
     text = json.dumps(key, ensure_ascii=False, sort_keys=True)
-    return text if len(text) <= 64 else hashlib.sha256(text.encode()).hexdigest()
+    if len(text) <= 64:
+        return text
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()

@@ -60,9 +60,19 @@ class Run:
 
     @property
     def about(self) -> About | None:
-        """What was measured; None for results that another program wrote."""
+        """What was measured; None for results that another program wrote.
+
+        Raises ParameterError where it does not say what it must.
+        """
         found = self.results.get("pocketlm")
-        return About(**found) if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            return None
+        try:
+            return About(**found)
+        except TypeError as error:
+            raise ParameterError(
+                f"{self.folder}: {RESULTS} is of another version: {error}"
+            ) from None
 
 
 def write(
@@ -76,10 +86,9 @@ def write(
     for task, items in samples.items():
         with new_file(folder / f"samples_{task}.jsonl") as file:
             for item in items:
-                file.write(json.dumps(item, ensure_ascii=False, default=str).encode() + b"\n")
+                file.write(_encoded(item) + b"\n")
     with new_file(folder / RESULTS) as file:
-        whole = {**results, "pocketlm": asdict(about)}
-        file.write(json.dumps(whole, ensure_ascii=False, indent=2, default=str).encode() + b"\n")
+        file.write(_encoded({**results, "pocketlm": asdict(about)}, indent=2) + b"\n")
 
 
 def read(folder: Path) -> Run:
@@ -109,18 +118,29 @@ def read(folder: Path) -> Run:
     return Run(folder, results, samples)
 
 
+def _encoded(value: object, indent: int | None = None) -> bytes:
+    """JSON; half a pair of surrogates, which a text may hold and UTF-8 may not, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return text.encode(errors="backslashreplace")
+
+
 def _lines(path: Path) -> list[Sample]:
     items = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    # By bytes: a text may hold what else ends lines for Python (U+2028).
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line:
+            continue
         try:
-            items.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ParameterError(f"{path}, line {number}: this is not JSON: {error}") from None
-    return sorted(items, key=lambda item: int(item["doc_id"]))
+            item = json.loads(line)
+            items.append((int(item["doc_id"]), item))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            reason = "it has no doc_id" if isinstance(error, KeyError | TypeError) else error
+            raise ParameterError(f"{path}, line {number}: this is no sample: {reason}") from None
+    return [item for _, item in sorted(items, key=lambda pair: pair[0])]
 
 
 def _loaded(path: Path) -> object:
     try:
         return json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ParameterError(f"{path}: this is not JSON: {error}") from None
