@@ -32,7 +32,15 @@ REFUSED: dict[str, Any] = {
     "colour": "red",
 }
 _NAMES = ["a", "b", "name", "größe", 'qu"ote', "with space", "", "n0"]
-_PATTERNS = ["^[a-z]{2,5}$", "^\\d+$", "^(x|yz)+$", "a.c", '^[^"\\\\]{1,4}$']
+_PATTERNS = [
+    "^[a-z]{2,5}$",
+    "^\\d+$",
+    "^(x|yz)+$",
+    "a.c",
+    '^[^"\\\\]{1,4}$',
+    '^[^"]{1,6}$',
+    "^[^\\\\a-f]{2,5}$",
+]
 _FORMATS = ["date", "time", "date-time", "uuid", "ipv4", "email"]
 
 

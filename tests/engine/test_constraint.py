@@ -75,12 +75,15 @@ def written(compiler, constraint, seed, most=400):
         allowed = matcher.allowed()
         assert allowed.any(), text
         assert not allowed[END + 1 :].any()
+        some = rng.integers(SIZE, size=4).tolist()
+        assert not [id for id in some if allowed[id] and not matcher.allows(id)]
+        assert matcher.allows(END) == allowed[END]
         if allowed[END] and (rng.random() < 0.3 or allowed.sum() == 1):
             return text
         allowed[END] = False
         ids = np.flatnonzero(allowed)
         assert lengths[ids].all()  # nothing without a spelling
-        closing = [id for id in encode('"]}') if allowed[id]]
+        closing = [id for id in encode('"]}') if matcher.allows(id)]
         if closing and rng.random() < 0.3:
             token = closing[int(rng.integers(len(closing)))]
         else:
@@ -137,11 +140,37 @@ def test_there_is_no_free_whitespace_and_nothing_after_the_last_brace(compiler):
     assert matcher.finished
 
 
+@pytest.mark.parametrize(
+    ("pattern", "escaped"),
+    [
+        ('[^"]+', b"\\bfnrtu"),
+        ("[^\\\\]+", b'"bfnrtu'),
+        ('x[^]"]', b"\\bfnrtu"),
+        ('[^a[^"]]', b'"'),
+        ("[]^]", b""),
+        (r"\[x", b""),
+        ('[^\\x00-\\x1f"]', b"\\u"),
+    ],
+)
+def test_a_string_without_a_quote_does_not_get_one_escaped(compiler, pattern, escaped):
+    matcher = compiler.matcher(
+        from_schema({"pattern": f"^{pattern}$", "type": "string"}), frozenset({END})
+    )
+    for token in encode('"x' if pattern[0] == "x" else '"'):
+        matcher.advance(token)
+    if matcher.allows(ord("\\")):
+        matcher.advance(ord("\\"))
+        assert {id for id in range(256) if matcher.allows(id)} == set(escaped)
+    else:
+        assert not escaped
+
+
 def test_any_of_the_stop_tokens_may_end_a_text_that_may_go_on(compiler):
     matcher = compiler.matcher(from_regex("a+"), frozenset({END, END + 2}))
     assert set(np.flatnonzero(matcher.allowed())) == {ord("a")}
     matcher.advance(ord("a"))
     assert set(np.flatnonzero(matcher.allowed())) == {ord("a"), END, END + 2}
+    assert [token for token in range(SIZE) if matcher.allows(token)] == [ord("a"), END, END + 2]
     assert not matcher.finished
 
 

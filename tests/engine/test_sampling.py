@@ -44,6 +44,29 @@ def test_temperature(temperature):
     close(frequencies(LOGITS, temperature=temperature), expected)
 
 
+class Only:
+    """A rule that allows some tokens."""
+
+    def __init__(self, *tokens):
+        self.tokens = tokens
+
+    def allows(self, token):
+        return token in self.tokens
+
+    def allowed(self):
+        return np.isin(np.arange(len(LOGITS)), self.tokens)
+
+
+def test_what_a_rule_allows_keeps_its_shares():
+    drawing, allowed = sampler(len(LOGITS), seed=2, temperature=1.5), (0, 2, 5, 7)
+    drawn = [drawing.choose(np.array(LOGITS, np.float32), Only(*allowed)).id for _ in range(20_000)]
+    expected = softmax(np.array(LOGITS) / 1.5) * np.isin(np.arange(len(LOGITS)), allowed)
+    close(np.bincount(drawn, minlength=len(LOGITS)) / 20_000, expected / expected.sum())
+    for least in ({}, {"temperature": 1.0, "top_p": 0.3}, {"temperature": 2.0, "top_k": 2}):
+        rare = sampler(len(LOGITS), seed=3, **least)
+        assert {rare.choose(np.array(LOGITS, np.float32), Only(6)).id for _ in range(99)} == {6}
+
+
 def test_greedy_takes_the_greatest_and_a_tiny_temperature_does_too():
     for temperature in (0, 1e-300, 1e-3):
         assert frequencies(LOGITS, 100, temperature=temperature)[1] == 1

@@ -32,6 +32,8 @@ def test_a_keyword_that_cannot_be_enforced_is_named(keyword):
         ({"properties": []}, "/properties"),
         ({"anyOf": {"type": "string"}}, "/anyOf"),
         ({"properties": {"a": 3}}, "/properties/a"),
+        ({"pattern": r"[a\x00-\x1f]"}, "NUL"),
+        ({"patternProperties": {"[[:cntrl:]]": {}}}, "NUL"),
         ({"const": float("nan")}, "nan"),
         ({"const": {1, 2}}, "set"),
         ({1: 2}, "key"),

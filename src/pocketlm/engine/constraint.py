@@ -143,6 +143,7 @@ class Compiler:
         self._vocab_size = vocab_size
         # One more than the model has: what llguidance takes for the end, whatever ends an answer.
         words = [*tokens, *[b""] * (vocab_size - len(tokens)), b"<end>"]
+        self._spelled = bytes(map(bool, words[:vocab_size]))
         self._tokenizer = llguidance.LLTokenizer(
             llguidance.TokenizerWrapper(_Vocabulary(words, encode))
         )
@@ -160,7 +161,7 @@ class Compiler:
             self._kept[constraint] = compiled
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-            return Matcher(compiled.deep_copy(), self._vocab_size, stop_ids)
+            return Matcher(compiled.deep_copy(), self._spelled, stop_ids)
 
     def _compile(self, constraint: Constraint) -> llguidance.LLMatcher:
         import llguidance
@@ -185,13 +186,15 @@ class Matcher:
     """How far one text is. Used by one thread at a time."""
 
     def __init__(
-        self, matcher: llguidance.LLMatcher, vocab_size: int, stop_ids: frozenset[int]
+        self, matcher: llguidance.LLMatcher, spelled: bytes, stop_ids: frozenset[int]
     ) -> None:
-        """Begin; see `Compiler.matcher`."""
+        """Begin; see `Compiler.matcher`. `spelled` says of each id whether it has any bytes."""
         self._matcher = matcher
-        self._end = vocab_size
+        self._spelled = spelled
+        self._end = len(spelled)
+        self._ends = stop_ids
         self._stop_ids = np.array(sorted(stop_ids), dtype=np.intp)
-        self._bits = np.zeros(vocab_size // 32 + 1, dtype=np.int32)
+        self._bits = np.zeros(self._end // 32 + 1, dtype=np.int32)
 
     @property
     def finished(self) -> bool:
@@ -208,6 +211,18 @@ class Matcher:
         bits = np.unpackbits(self._bits.view(np.uint8), bitorder="little").view(np.bool_)
         bits[self._stop_ids] = bits[self._end]
         return bits[: self._end]
+
+    def allows(self, token: int) -> bool:
+        """Whether `token` may come next, found out much sooner than all that may.
+
+        It may more often: where only one text can follow, `allowed` names the token that usually
+        begins it, and this is true of any that does. Raises pocketlm.Error as `allowed`.
+        """
+        if token in self._ends:
+            return self._matcher.is_accepting()
+        allowed = self._matcher.validate_tokens([token]) == 1
+        self._check()
+        return allowed and bool(self._spelled[token])
 
     def advance(self, token: int) -> None:
         """The text goes on with `token`, which was allowed."""

@@ -176,8 +176,7 @@ class Request:
         reason = None
         kept = 0
         for row, drafted in zip(logits, (*draft, None), strict=True):
-            allowed = None if self._matcher is None else self._matcher.allowed()
-            token = self._sampler.choose(row, allowed)
+            token = self._sampler.choose(row, self._matcher)
             if len(self.tokens) == self.prompt_tokens and self._begun is not None:
                 self.timings.first_token_s = time.perf_counter() - self._begun
             if token.id in self._stop_ids:

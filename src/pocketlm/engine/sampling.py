@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -128,6 +128,18 @@ class Token:
     top: tuple[tuple[int, float], ...] = ()
 
 
+class Rule(Protocol):
+    """What the next token must be."""
+
+    def allows(self, token: int) -> bool:
+        """Whether it may be this one."""
+        ...
+
+    def allowed(self) -> npt.NDArray[np.bool_]:
+        """Which it may be: bool [vocabulary]."""
+        ...
+
+
 class Sampler:
     """Chooses one request's tokens. `banned` ids (padding of the vocabulary) are never chosen."""
 
@@ -148,11 +160,11 @@ class Sampler:
                 f"logit_bias names token {self._bias_ids.max()}; the vocabulary has {vocab_size}"
             )
 
-    def choose(self, logits: Floats, allowed: npt.NDArray[np.bool_] | None = None) -> Token:
+    def choose(self, logits: Floats, rule: Rule | None = None) -> Token:
         """The next token, from float32 logits [vocabulary], which are overwritten.
 
-        With `allowed`, bool [vocabulary], one of those. Raises ModelFileError when a logit is not a
-        number, and Error when no token is left.
+        With a `rule`, one that it allows. Raises ModelFileError when a logit is not a number, and
+        Error when no token is left.
         """
         logits[self._banned] = -np.inf
         greatest = float(logits.max())
@@ -163,9 +175,14 @@ class Sampler:
         wanted = self._parameters.logprobs
         own = None if wanted is None else logits - _log_sum_exp(logits, greatest)
         self._adjust(logits)
-        if allowed is not None:
-            np.copyto(logits, -np.inf, where=~allowed)
         token = self._draw(logits)
+        # As a rule the model's own choice is allowed. Taking it then, and drawing again among what
+        # is allowed if it is not, comes to the same distribution as asking for all that is allowed
+        # each time (rejection sampling); with top-k, top-p or min-p, the model's own set of likely
+        # tokens goes first, and among what is allowed a new one is made only if that failed.
+        if rule is not None and not rule.allows(token):
+            np.copyto(logits, -np.inf, where=~rule.allowed())
+            token = self._draw(logits)
         self._counts[token] += 1
         self._seen[token] = True
         if own is None or wanted is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,12 @@ _ANNOTATIONS = {
     *("readOnly", "writeOnly", "contentMediaType", "contentEncoding", "discriminator"),
 }
 _COMBINING = ("allOf", "anyOf", "oneOf", "$ref")
+#: The parts of a regular expression in which classes can be told from what only looks like one.
+_REGEX = re.compile(
+    r"\\(?:x\{?[0-9A-Fa-f]+\}?|u[0-9A-Fa-f]{4}|[pP](?:\{[^}]*\}|.)|.)|\[:\w+:\]|\[\^?\]?|.",
+    re.DOTALL,
+)
+_CONTROLS = re.compile(r"\\x\{?0+\}?|\\u0000|\\0|\\p\{?C.*|\[:cntrl:\]|\x00", re.DOTALL)
 
 
 def checked(schema: object, *, lenient: bool = False) -> dict[str, Any]:
@@ -151,8 +158,32 @@ class _Copy:
         if keyword in _NAMED:
             if not isinstance(value, Mapping):
                 raise ConstraintError("schema", f"{_place(where)} must map names to schemas")
-            return {name: self.schema(each, f"{where}/{name}") for name, each in value.items()}
+            names = [_pattern(n, where) if "pattern" in keyword else n for n in value]
+            schemas = [self.schema(each, f"{where}/{name}") for name, each in value.items()]
+            return dict(zip(names, schemas, strict=True))
+        if keyword == "pattern" and isinstance(value, str):
+            return _pattern(value, where)
         return value
+
+
+def _pattern(pattern: str, where: str) -> str:
+    """The pattern, its negated classes without NUL.
+
+    llguidance (1.9.1) takes a class of all control characters for one that has quotes and
+    backslashes too, if these are escaped: of strings that match [^"] it would let one hold them.
+    """
+    written, negated = [], [False]
+    for part in _REGEX.findall(pattern):
+        if part.startswith("[") and not part.startswith("[:"):
+            negated.append("^" in part or negated[-1])
+            if part.startswith("[^"):
+                part = r"[^\x00" + part[2:].replace("]", r"\]")
+        elif part == "]" and len(negated) > 1:
+            negated.pop()
+        elif len(negated) > 1 and not negated[-1] and _CONTROLS.fullmatch(part):
+            raise ConstraintError("schema", f"{_place(where)}: classes with NUL cannot be enforced")
+        written.append(part)
+    return "".join(written)
 
 
 def _refusal(keyword: str, value: object, schema: Mapping[str, Any]) -> str | None:
