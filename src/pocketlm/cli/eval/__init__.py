@@ -3,7 +3,7 @@
 import typer
 from typer.core import TyperGroup
 
-from pocketlm.cli.eval import run
+from pocketlm.cli.eval import compare, run
 
 
 class _Group(TyperGroup):
@@ -23,3 +23,4 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command()(run.run)
+app.command()(compare.compare)
