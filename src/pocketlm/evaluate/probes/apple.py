@@ -71,16 +71,14 @@ class Apple(Probe):
         """The share of sentences that are good; more or fewer than asked for cost as well."""
         word, count = str(variant.facts["word"]), int(variant.facts["count"])
         found = sentences(answer)
-        earlier: set[str] = set()
-        good, faults = 0, []
-        for number, sentence in enumerate(found, 1):
-            fault = _fault(sentence, word, earlier)
-            earlier.add(_same(sentence))
-            good += fault is None
+        credits, faults = [], []
+        for number, sentence in enumerate(found):
+            credit, fault = _credit(sentence, word, found[:number])
+            credits.append(credit)
             if fault is not None:
-                faults.append(f"the {_nth(number)} {fault}")
-        words = f"{good} of {len(found)} sentences are good, {count} were asked for"
-        score = min(good, count) / max(len(found), count)
+                faults.append(f"the {_nth(number + 1)} {fault}")
+        words = f"{credits.count(1)} of {len(found)} sentences are good, {count} were asked for"
+        score = min(sum(credits), count) / max(len(found), count)
         return Verdict(score, "; ".join([words, *faults[:3]]))
 
     def skills(self, variant: Variant) -> Sequence[Skill]:
@@ -132,23 +130,35 @@ def sentences(text: str) -> list[str]:
     return said[:_MOST_SENTENCES]
 
 
-def _fault(sentence: str, word: str, earlier: set[str]) -> str | None:
-    """What is wrong with a sentence, or None."""
-    words = [each.casefold() for each in _WORD.findall(sentence)]
+def _credit(sentence: str, word: str, earlier: Sequence[str]) -> tuple[float, str | None]:
+    """What a sentence counts, and what is wrong with it."""
+    words = _words(sentence)
     if not words or words[-1] != word:
-        return f'ends with "{words[-1] if words else ""}"'[:60]
-    if len(words) < _FEWEST_WORDS or len(set(words)) < _FEWEST_WORDS:
-        return "is no sentence"
-    return "was there before" if _same(sentence) in earlier else None
+        return 0, f'ends with "{words[-1] if words else ""}"'[:60]
+    if len(set(words)) < _FEWEST_WORDS:
+        return 0, "is no sentence"
+    before = [_words(each) for each in earlier]
+    if words in before:
+        return 0, "was there before"
+    # "I see an apple. He sees an apple." are two sentences, "The first is …, the second is …" one.
+    if any(_differ(words, each) < 2 for each in before):
+        return 0.5, "has but one other word than one before"
+    return 1, None
+
+
+def _differ(words: Sequence[str], others: Sequence[str]) -> int:
+    """How many words of two sentences stand against each other; all, if their lengths differ."""
+    if len(words) != len(others):
+        return max(len(words), len(others))
+    return sum(a != b for a, b in zip(words, others, strict=True))
+
+
+def _words(sentence: str) -> list[str]:
+    return [word.casefold() for word in _WORD.findall(sentence)]
 
 
 def _last(sentence: str) -> str:
-    words = _WORD.findall(sentence)
-    return words[-1].casefold() if words else ""
-
-
-def _same(sentence: str) -> str:
-    return " ".join(_WORD.findall(sentence)).casefold()
+    return (_words(sentence) or [""])[-1]
 
 
 def _nth(number: int) -> str:

@@ -16,11 +16,13 @@ from typing import Any
 
 from pocketlm.api import Model
 from pocketlm.assistant import sandbox
+from pocketlm.chat.prompt import Message
 from pocketlm.errors import ParameterError
 from pocketlm.evaluate.ledger import Ledger
 from pocketlm.evaluate.probes.all import PROBES
 from pocketlm.evaluate.probes.modes import MODES, StoppedError, ask
 from pocketlm.evaluate.probes.probe import COUNT, Mode, Probe, Variant
+from pocketlm.evaluate.progress import Progress
 from pocketlm.evaluate.results import Sample
 
 #: Changes when questions or judges do: results of two versions are not compared.
@@ -100,26 +102,18 @@ def _finish(
 ) -> None:
     """Ask what is missing; on an error or Ctrl-C, answers under way are let go of."""
     stop = threading.Event()
-    started = time.monotonic()
     done = len(items) - len(missing)
-    if done:
-        tell(f"{done:,} of {len(items):,} answers are there already")
+    progress = Progress(tell, "probes", len(items), done)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
             under_way = {pool.submit(_sample, model, item, stop): item for item in missing}
-            for number, future in enumerate(as_completed(under_way), 1):
-                item = under_way[future]
-                ledger[_key(item)] = future.result()
-                left = (time.monotonic() - started) / number * (len(missing) - number)
-                tell(f"{done + number:,} of {len(items):,}: {item[0].name}, {_lasts(left)} left")
+            for future in as_completed(under_way):
+                ledger[_key(under_way[future])] = future.result()
+                progress.advance()
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _lasts(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _sample(model: Model, item: _Item, stop: threading.Event) -> dict[str, Any]:
@@ -130,10 +124,10 @@ def _sample(model: Model, item: _Item, stop: threading.Event) -> dict[str, Any]:
     started = time.monotonic()
     answer = ask(model, probe, variant, mode, stop)
     verdict = probe.judge(variant, answer.judged)
-    asked = "\n\n".join(str(message["content"]) for message in answer.asked)
+    question, asked = _text(variant.messages), _text(answer.asked)
     return {
         "doc_id": variant.number,
-        "doc": {"question": asked, "facts": variant.facts},
+        "doc": {"question": question, "facts": variant.facts},
         "target": variant.target,
         "arguments": {"gen_args_0": {"arg_0": asked, "arg_1": answer.options}},
         "resps": [[answer.said]],
@@ -148,6 +142,10 @@ def _sample(model: Model, item: _Item, stop: threading.Event) -> dict[str, Any]:
         "cut": answer.cut,
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def _text(messages: Sequence[Message]) -> str:
+    return "\n\n".join(str(message["content"]) for message in messages)
 
 
 def _results(
