@@ -27,6 +27,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NotRequired, Required, TypedDict
 
 from pocketlm.chat.template import ChatTemplate, RefusalError
@@ -82,6 +83,34 @@ def chat_tokens(
             raise
     folded = _folded(plain)
     return _Prompt(template, tokenizer, folded, add_generation_prompt, tools).ids()
+
+
+def chat_text(
+    template: ChatTemplate,
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    add_generation_prompt: bool = True,
+) -> str:
+    """The text of a conversation whose contents are trusted: they may spell control tokens.
+
+    System prompts that the template refuses or leaves out go into the user's turn. Raises
+    TemplateError.
+    """
+
+    def render(messages: Sequence[Mapping[str, Any]]) -> str:
+        return template.render(
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            variables=_special_tokens(tokenizer),
+        )
+
+    system = [message["content"].strip() for message in messages if message["role"] in _SYSTEM]
+    with suppress(*([RefusalError] if system else [])):
+        text = render(messages)
+        if all(content in text for content in system):
+            return text
+    return render(_folded([dict(message) for message in messages]))
 
 
 def stop_ids(

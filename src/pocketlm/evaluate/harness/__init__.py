@@ -1,1 +1,4 @@
-"""Published benchmarks through lm-evaluation-harness, with the engine as its model."""
+"""Published benchmarks: lm-evaluation-harness, with the engine as its model.
+
+The harness knows tasks, prompts and metrics; `lm` answers its requests; `run` joins the two.
+"""
