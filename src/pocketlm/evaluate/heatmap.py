@@ -6,14 +6,16 @@ It knows numbers, labels and SVG. One hue from light to dark, so that it reads i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from pocketlm.svg import FAINT, INK, picture, text
 
 #: Pixels: a cell's least width and its height, the space around the cells, and the picture's least
 #: width, which the texts above the cells need.
 _WIDE, _HIGH = 84, 44
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 110, 84, 64
 _LEAST = 640
-_INK, _FAINT, _NONE = "#1f2328", "#59636e", "#f6f8fa"
+#: The ground of a cell without a share.
+_NONE = "#f6f8fa"
 #: The colours of 0 and of 1, as red, green, blue.
 _LOW, _HIGH_COLOUR = (236, 243, 250), (16, 62, 122)
 #: From this share on the ground is dark, and the number on it white.
@@ -39,26 +41,22 @@ def heat_map(
     width, height = right + _RIGHT, bottom + _BOTTOM
     middle = (_TOP + bottom) / 2
     parts = [
-        _text(16, 28, title, 17, weight="bold"),
-        _text(16, 50, subtitle, fill=_FAINT),
-        _text((_LEFT + right) / 2, bottom + 46, across, 13, anchor="middle"),
+        text(16, 28, title, 17, weight="bold"),
+        text(16, 50, subtitle, fill=FAINT),
+        text((_LEFT + right) / 2, bottom + 46, across, 13, anchor="middle"),
         f'<g transform="rotate(-90 22 {middle:.1f})">'
-        + _text(22, middle, down, 13, anchor="middle")
+        + text(22, middle, down, 13, anchor="middle")
         + "</g>",
     ]
     for i, column in enumerate(columns):
-        parts.append(_text(_LEFT + (i + 0.5) * wide, bottom + 22, column, 13, anchor="middle"))
+        parts.append(text(_LEFT + (i + 0.5) * wide, bottom + 22, column, 13, anchor="middle"))
     for j, row in enumerate(rows):
         y = _TOP + j * _HIGH
-        parts.append(_text(_LEFT - 10, y + _HIGH / 2 + 5, row, 13, anchor="end"))
+        parts.append(text(_LEFT - 10, y + _HIGH / 2 + 5, row, 13, anchor="end"))
         for i, column in enumerate(columns):
             parts += _cell(_LEFT + i * wide, y, wide, shares.get((column, row)))
     parts += _scale(right + 28, bottom)
-    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    font = 'font-family="system-ui, DejaVu Sans, sans-serif"'
-    ground = f'<path d="M0 0H{width:.0f}V{height:.0f}H0Z" fill="#ffffff"/>'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>'
-    return "\n".join([head, ground, *parts, "</svg>\n"])
+    return picture(width, height, parts)
 
 
 def _cell(x: float, y: float, wide: float, share: float | None) -> list[str]:
@@ -66,8 +64,8 @@ def _cell(x: float, y: float, wide: float, share: float | None) -> list[str]:
     ground = _NONE if share is None else _colour(share)
     parts = [f'<rect {place} rx="3" fill="{ground}"/>']
     if share is not None:
-        ink = "#ffffff" if share >= _DARK else _INK
-        number = _text(
+        ink = "#ffffff" if share >= _DARK else INK
+        number = text(
             x + wide / 2, y + _HIGH / 2 + 5, f"{100 * share:.0f} %", 14, anchor="middle", fill=ink
         )
         parts.append(number)
@@ -86,17 +84,10 @@ def _scale(x: float, bottom: float) -> list[str]:
     for share in (1.0, 0.5, 0.0):
         y = bottom - share * (bottom - _TOP)
         y = min(max(y + 4, _TOP + 10), bottom)
-        parts.append(_text(x + 20, y, f"{100 * share:.0f} %", fill=_FAINT))
+        parts.append(text(x + 20, y, f"{100 * share:.0f} %", fill=FAINT))
     return parts
 
 
 def _colour(share: float) -> str:
     mixed = (round(a + (b - a) * share) for a, b in zip(_LOW, _HIGH_COLOUR, strict=True))
     return "#" + "".join(f"{value:02x}" for value in mixed)
-
-
-def _text(x: float, y: float, text: str, size: int = 12, **style: str) -> str:
-    names = {"anchor": "text-anchor", "weight": "font-weight"}
-    said = {"fill": _INK} | style
-    attributes = " ".join(f'{names.get(key, key)}="{value}"' for key, value in said.items())
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" {attributes}>{escape(text)}</text>'

@@ -8,18 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
 from pocketlm.quantize.quality import Array, Estimate
+from pocketlm.svg import FAINT, GRID, colours, picture, text
 
 #: Pixels: the picture, and the plot's edges in it.
 _WIDTH, _HEIGHT = 900, 560
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 876, 64, 500
-_INK, _FAINT, _GRID = "#1f2328", "#59636e", "#d8dee4"
-#: Told apart by people who do not see all colours (Okabe and Ito 2008).
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 #: Text that is read over lines.
 _OUTLINED = {"paint-order": "stroke", "stroke": "#ffffff", "stroke-width": "3"}
 #: Shares of the tokens that the axis of `by_share` names; what is beyond the last is not drawn.
@@ -56,7 +53,7 @@ def by_bits(series: Mapping[str, Sequence[Point]], title: str) -> str:
         parts += _tick(across(count * step), f"{count * step:g}")
     parts += _head(title, "bits per weight", list(series))
     highest: dict[tuple[str, float], float] = {}
-    for colour, each in zip(_colours(len(series)), series.values(), strict=True):
+    for colour, each in zip(colours(len(series)), series.values(), strict=True):
         placed = sorted(each, key=lambda point: point.bits_per_weight)
         places = [(across(p.bits_per_weight), up.at(p.divergence.value)) for p in placed]
         parts.append(_line(places, colour))
@@ -66,7 +63,7 @@ def by_bits(series: Mapping[str, Sequence[Point]], title: str) -> str:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
             key = point.label, x  # a model that read several texts is named once
             highest[key] = min(highest.get(key, high), high)
-    return _picture(parts + _labels(highest))
+    return picture(_WIDTH, _HEIGHT, parts + _labels(highest))
 
 
 def by_share(series: Mapping[str, Array], title: str) -> str:
@@ -86,10 +83,10 @@ def by_share(series: Mapping[str, Array], title: str) -> str:
     for share in _SHARES:
         parts += _tick(across(share), f"{100 * share:g} %")
     parts += _head(title, "share of the tokens that lose no more", list(series))
-    for colour, curve in zip(_colours(len(series)), curves, strict=True):
+    for colour, curve in zip(colours(len(series)), curves, strict=True):
         places = [(across(s), up.at(v)) for s, v in zip(shares, curve, strict=True)]
         parts.append(_line(places, colour))
-    return _picture(parts)
+    return picture(_WIDTH, _HEIGHT, parts)
 
 
 class _Decades:
@@ -115,8 +112,8 @@ class _Decades:
             for factor in (1, 2, 5) if few and power < self._most else (1,):
                 value = factor * 10.0**power
                 y = self.at(value)
-                parts.append(f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="{_GRID}"/>')
-                parts.append(_text(_LEFT - 8, y + 4, f"{value:g}", anchor="end", fill=_FAINT))
+                parts.append(f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="{GRID}"/>')
+                parts.append(text(_LEFT - 8, y + 4, f"{value:g}", anchor="end", fill=FAINT))
         return parts
 
 
@@ -134,7 +131,7 @@ def _labels(points: Mapping[tuple[str, float], float]) -> list[str]:
         ):
             y -= 2
         taken.append((left, left + width, y))
-        parts.append(_text(left, y, label, 12, **_OUTLINED))
+        parts.append(text(left, y, label, 12, **_OUTLINED))
     return parts
 
 
@@ -145,8 +142,8 @@ def _step(span: float) -> float:
 
 
 def _tick(x: float, label: str) -> list[str]:
-    line = f'<path d="M{x:.1f} {_TOP}V{_BOTTOM}" stroke="{_GRID}"/>'
-    return [line, _text(x, _BOTTOM + 20, label, anchor="middle", fill=_FAINT)]
+    line = f'<path d="M{x:.1f} {_TOP}V{_BOTTOM}" stroke="{GRID}"/>'
+    return [line, text(x, _BOTTOM + 20, label, anchor="middle", fill=FAINT)]
 
 
 def _head(title: str, axis: str, names: Sequence[str]) -> list[str]:
@@ -154,38 +151,19 @@ def _head(title: str, axis: str, names: Sequence[str]) -> list[str]:
     middle = (_TOP + _BOTTOM) / 2
     turned = f'<g transform="rotate(-90 20 {middle:.0f})">'
     parts = [
-        _text(16, 28, title, 17, weight="bold"),
-        _text((_LEFT + _RIGHT) / 2, _BOTTOM + 44, axis, 13, anchor="middle"),
-        turned + _text(20, middle, "KL divergence (nats)", 13, anchor="middle") + "</g>",
+        text(16, 28, title, 17, weight="bold"),
+        text((_LEFT + _RIGHT) / 2, _BOTTOM + 44, axis, 13, anchor="middle"),
+        turned + text(20, middle, "KL divergence (nats)", 13, anchor="middle") + "</g>",
     ]
     if len(names) > 1:
-        for number, (colour, name) in enumerate(zip(_colours(len(names)), names, strict=True)):
+        for number, (colour, name) in enumerate(zip(colours(len(names)), names, strict=True)):
             y = _TOP + 20 + 18 * number
             place = f'x="{_RIGHT - 14}" y="{y - 10}" width="12" height="12"'
             parts.append(f'<rect {place} fill="{colour}"/>')
-            parts.append(_text(_RIGHT - 20, y, name, 13, anchor="end"))
+            parts.append(text(_RIGHT - 20, y, name, 13, anchor="end"))
     return parts
-
-
-def _colours(count: int) -> list[str]:
-    return [_COLOURS[number % len(_COLOURS)] for number in range(count)]
 
 
 def _line(places: Sequence[tuple[float, float]], colour: str) -> str:
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
-
-
-def _text(x: float, y: float, text: str, size: int = 12, **style: str) -> str:
-    names = {"anchor": "text-anchor", "weight": "font-weight"}
-    said = {"fill": _INK} | style
-    attributes = " ".join(f'{names.get(key, key)}="{value}"' for key, value in said.items())
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" {attributes}>{escape(text)}</text>'
-
-
-def _picture(parts: Sequence[str]) -> str:
-    size = f'width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
-    font = 'font-family="system-ui, DejaVu Sans, sans-serif"'
-    ground = f'<path d="M0 0H{_WIDTH}V{_HEIGHT}H0Z" fill="#ffffff"/>'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>'
-    return "\n".join([head, ground, *parts, "</svg>\n"])
