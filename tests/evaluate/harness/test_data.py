@@ -1,0 +1,148 @@
+"""Local data: where it is looked for, what is said where it is missing or wrong."""
+
+import re
+
+import datasets
+import pytest
+from lm_eval.tasks import TaskManager
+
+from evaluate.harness import rows
+from pocketlm.errors import ParameterError
+from pocketlm.evaluate.harness.data import local
+
+
+def load(manager: TaskManager, folder, name="phi3_piqa"):
+    with local(folder):
+        (task,) = manager.load([name])["tasks"].values()
+    return task
+
+
+def piqa(folder, split, items):
+    return rows.place_split(folder, "baber/piqa", None, split, items)
+
+
+def test_the_harness_s_own_tasks_read_the_same_folder(manager, data):
+    task = load(manager, data, "arc_easy")
+    assert len(task.eval_docs) == 13
+    task.set_fewshot_seed(1)
+    task.build_all_requests(limit=1)
+    assert task.instances[0].args == (
+        "Question: Which of these is warm on day 100?\nAnswer:",
+        " ice",
+    )
+
+
+@pytest.mark.parametrize("place", ["", "data/"])
+def test_the_hub_s_own_files_serve_as_they_are(manager, tmp_path, place):
+    root = tmp_path / "baber__piqa" / place
+    root.mkdir(parents=True)
+    examples = datasets.Dataset.from_list([rows.piqa(n) for n in range(6)])
+    examples.to_parquet(root / "train-00000-of-00001.parquet")
+    for part in (0, 1):
+        split = datasets.Dataset.from_list([rows.piqa(n + 10 * part) for n in range(3)])
+        split.to_parquet(root / f"validation-0000{part}-of-00002.parquet")
+    questions = [item["question"] for item in load(manager, tmp_path).eval_docs]
+    assert questions == [f"Open jar {n}." for n in (0, 1, 2, 10, 11, 12)]
+
+
+def test_parquet_without_parts(manager, tmp_path):
+    root = tmp_path / "allenai__ai2_arc" / "ARC-Easy"
+    root.mkdir(parents=True)
+    for split in ("train", "test"):
+        table = datasets.Dataset.from_list([rows.arc(n) for n in range(4)])
+        table.to_parquet(root / f"{split}.parquet")
+    assert len(load(manager, tmp_path, "phi3_arc_easy").eval_docs) == 4
+
+
+def test_a_missing_split_says_what_to_place_where(manager, tmp_path):
+    piqa(tmp_path, "train", [rows.piqa(n) for n in range(6)])
+    with pytest.raises(ParameterError) as caught:
+        load(manager, tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"phi3_piqa: there is no {tmp_path}/baber__piqa/validation.jsonl")
+    assert (
+        f"hf download baber/piqa --repo-type dataset --local-dir {tmp_path}/baber__piqa" in message
+    )
+    assert "leave out --data" in message
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(ParameterError, match="there is no such folder"), local(tmp_path / "none"):
+        pass
+
+
+def test_what_is_no_json_is_named_by_its_line(manager, tmp_path):
+    piqa(tmp_path, "train", [rows.piqa(0)])
+    path = piqa(tmp_path, "validation", [rows.piqa(0)])
+    for wrong, said in (("{", "this is not JSON"), ("[1]", "no JSON object")):
+        path.write_text('{"goal": "x"}\n' + wrong + "\n")
+        with pytest.raises(ParameterError, match=f"{re.escape(str(path))}, line 2: .*{said}"):
+            load(manager, tmp_path)
+
+
+def test_rows_that_do_not_agree(manager, tmp_path):
+    piqa(tmp_path, "train", [rows.piqa(0)])
+    path = piqa(tmp_path, "validation", [rows.piqa(0), rows.piqa(1) | {"label": "one"}])
+    with pytest.raises(ParameterError, match=f"{re.escape(str(path))}: its rows cannot be read"):
+        load(manager, tmp_path)
+
+
+def test_a_file_that_is_no_parquet(manager, tmp_path):
+    piqa(tmp_path, "train", [rows.piqa(0)])
+    path = tmp_path / "baber__piqa" / "validation.parquet"
+    path.write_bytes(b"not a table")
+    with pytest.raises(ParameterError, match=re.escape(str(path))):
+        load(manager, tmp_path)
+
+
+def test_an_empty_file(manager, tmp_path):
+    path = piqa(tmp_path, "train", [])
+    piqa(tmp_path, "validation", [rows.piqa(0)])
+    with pytest.raises(ParameterError, match=f"{re.escape(str(path))}: it is empty"):
+        load(manager, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"label": 7}, "answer 7 of 2 options"),
+        ({"label": -1}, "answer -1 of 2 options"),  # how the hub marks answers that are kept secret
+        ({"label": None}, "TypeError"),
+        ({"goal": None}, "AttributeError"),
+        ({"target": 1}, None),
+    ],
+)
+def test_wrong_fields_are_named_by_row(manager, tmp_path, change, said):
+    piqa(tmp_path, "train", [rows.piqa(0)])
+    piqa(tmp_path, "validation", [rows.piqa(0), rows.piqa(1) | change])
+    if said is None:
+        assert len(load(manager, tmp_path).eval_docs) == 2
+        return
+    with pytest.raises(ParameterError, match=f"row 2 .*`piqa`.*{said}.*goal, sol1, sol2, label"):
+        load(manager, tmp_path)
+
+
+def test_a_field_that_is_not_there(manager, tmp_path):
+    piqa(tmp_path, "train", [rows.piqa(0)])
+    piqa(tmp_path, "validation", [{"goal": "x", "label": 0}])
+    with pytest.raises(ParameterError, match=r"row 1 .*KeyError: 'sol1'.*fields are goal, label"):
+        load(manager, tmp_path)
+
+
+def test_without_a_folder_and_a_network_it_says_how_to_go_on(manager, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ParameterError) as caught:
+        load(manager, None, "phi3_siqa")
+    message = str(caught.value)
+    assert "lighteval/siqa is neither in the hub's cache nor to be reached" in message
+    assert "train, validation as FOLDER/lighteval__siqa/SPLIT.jsonl" in message
+
+
+def test_the_hub_is_as_before_when_the_block_ends(manager, data):
+    from lm_eval.api.task import ConfigurableTask
+
+    before = ConfigurableTask.download
+    with pytest.raises(ParameterError), local(data):
+        raise ParameterError("something went wrong")
+    assert ConfigurableTask.download is before
