@@ -15,6 +15,7 @@ from pocketlm.cli import (
     bench,
     chat,
     code,
+    data,
     eval,
     export,
     index,
@@ -30,6 +31,7 @@ from pocketlm.cli import (
     run,
     serve,
     show,
+    train,
 )
 from pocketlm.cli.options import Offline
 from pocketlm.cli.output import fail
@@ -60,9 +62,11 @@ app.command()(export.export)
 app.command()(quality.quality)
 app.command()(needle.needle)
 app.command()(quantize.quantize)
+app.add_typer(data.app, name="data")
 app.add_typer(eval.app, name="eval")
 app.add_typer(index.app, name="index")
 app.add_typer(mcp.app, name="mcp")
+app.add_typer(train.app, name="train")
 
 
 def _version(wanted: bool) -> None:

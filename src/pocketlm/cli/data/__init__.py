@@ -1,0 +1,14 @@
+"""`pocketlm data`: from raw pages to token shards."""
+
+import typer
+
+from pocketlm.cli.data import build, report
+
+app = typer.Typer(
+    help="Make the data that a model learns from: filter, deduplicate, mask, tokenise.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command()(build.build)
+app.command()(report.report)
