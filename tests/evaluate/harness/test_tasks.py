@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from lm_eval.evaluator import simple_evaluate
+from lm_eval.evaluator import evaluate
+from lm_eval.models.dummy import DummyLM
 
 from evaluate.harness import rows
 from pocketlm.errors import ParameterError
@@ -198,7 +199,7 @@ def test_triviaqa_s_prompt(build):
 
 
 def test_bbh_s_prompt_has_the_authors_reasoning(build):
-    task = build("phi3_bbh")["bbh_cot_fewshot_boolean_expressions"]
+    (task,) = build("bbh_cot_fewshot_boolean_expressions").values()
     prompt = prompt_of(task)
     assert prompt.startswith("Evaluate the result of a random Boolean expression.\n\nQ: not ( ( ")
     assert prompt.count("A: Let's think step by step.\n") == 4
@@ -271,8 +272,7 @@ def test_triviaqa_takes_any_alias(build, written, score):
 
 
 def test_bbh_takes_what_follows_the_answer_is(build):
-    tasks = build("phi3_bbh")
-    task = tasks["bbh_cot_fewshot_boolean_expressions"]
+    (task,) = build("bbh_cot_fewshot_boolean_expressions").values()
     instance = task.instances[0]
     for written, score in (("So the answer is False.", 1.0), ("It is False.", 0.0)):
         instance.resps = [written]
@@ -283,16 +283,11 @@ def test_bbh_takes_what_follows_the_answer_is(build):
 
 
 def test_groups_give_one_figure_over_all_their_items(manager, data):
-    from lm_eval.models.dummy import DummyLM
-
     with local(data):
-        found = simple_evaluate(
-            DummyLM(), tasks=["phi3_anli", "phi3_agieval"], task_manager=manager, bootstrap_iters=0
-        )
+        loaded = manager.load(["phi3_anli", "phi3_agieval"])
+    found = evaluate(DummyLM(), loaded, bootstrap_iters=0)
     for group, parts in (("phi3_anli", 3), ("phi3_agieval", 9)):
-        members = [
-            value for name, value in found["results"].items() if name.startswith(f"{group}::")
-        ]
+        members = [value for name, value in found["results"].items() if f"{group}::" in name]
         assert len(members) == parts
         mean = sum(value["acc,none"] for value in members) / parts
         assert found["results"][group]["acc,none"] == pytest.approx(mean)
