@@ -241,6 +241,73 @@ class PretrainRun(Strict):
         raise IndexError("the run has no such step")
 
 
+class DistilRun(PretrainRun):
+    """`pocketlm train distill`: as `pretrain`, and a teacher."""
+
+    teacher: Teacher
+
+
+class Adapter(Strict):
+    """Low-rank adaptation (Hu et al. 2021): W + (alpha / rank) B A; A and B are learned."""
+
+    rank: Count = 16
+    alpha: Count = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] | None = None
+    """Names of the matrices that are adapted (qkv_proj, …); all of the layers' where not given."""
+
+
+class Tuning(Strict):
+    """What the runs share that train a model further on examples, by trl's trainers."""
+
+    out: Place
+    """The folder of the run: checkpoints, log, curve, and in the end `model` or `adapter`."""
+    model: Place
+    """The folder of the model to begin from; its tokenizer and chat template are used."""
+    data: Annotated[tuple[Place, ...], Field(min_length=1)]
+    """Files of JSON lines, an example a line."""
+    validation: Place | None = None
+    """Examples that are measured after each epoch, and never trained on."""
+    epochs: Rate = 1.0
+    batch: Count = 16
+    """Examples a step, over all processes."""
+    micro_batch: Count | None = None
+    """Examples a forward pass of one process; the rest of a step is accumulated."""
+    context: Count = 1024
+    """Tokens of an example; what is longer is cut."""
+    peak: Rate
+    """The learning rate after the warm-up."""
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """Steps."""
+    decay: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the rate goes on after the warm-up."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Rate = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    checkpoints: Checkpoints = Checkpoints()
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+    threads: Count | None = None
+
+
+class SftRun(Tuning):
+    """`pocketlm train sft`: conversations, of which the assistant's turns are learned."""
+
+
+class LoraRun(Tuning):
+    """`pocketlm train lora`: as `sft`, of an adapter alone."""
+
+    adapter: Adapter = Adapter()
+
+
+class DpoRun(Tuning):
+    """`pocketlm train dpo`: of two answers the better one (Rafailov et al. 2023)."""
+
+    beta: Rate = 0.1
+    """How dear it is to leave the model that one began from."""
+    adapter: Adapter | None = None
+    """Train an adapter instead of the weights."""
+
+
 Run = TypeVar("Run", bound=Strict)
 
 

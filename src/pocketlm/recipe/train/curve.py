@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from pocketlm.formats.output import new_file
 from pocketlm.recipe.train.log import read
+from pocketlm.svg import COLOURS, FAINT, GRID, picture, text
 
 _WIDTH, _HEIGHT = 900, 520
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 876, 64, 464
-_INK, _FAINT, _GRID = "#1f2328", "#59636e", "#d8dee4"
-#: Told apart by people who do not see all colours (Okabe and Ito 2008).
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 #: Points of a line at most: a picture has no more columns.
 _POINTS = 800
 Line = list[tuple[float, float]]
 
 
-def draw(log: Path, picture: Path, title: str) -> None:
+def draw(log: Path, target: Path, title: str) -> None:
     """Draw the run that `log` tells of; nothing where it has no step yet."""
     training: Line = []
     measured: dict[str, Line] = {}
@@ -37,7 +34,7 @@ def draw(log: Path, picture: Path, title: str) -> None:
         if not phases or phases[-1][1] != line["phase"]:
             phases.append((line["step"], line["phase"]))
     if training:
-        with new_file(picture) as file:
+        with new_file(target) as file:
             file.write(_svg(training, measured, phases, title).encode())
 
 
@@ -63,39 +60,35 @@ def _svg(
             f'stroke-opacity="{opacity}" stroke-linejoin="round"/>'
         )
 
-    parts = [_text(_LEFT, 28, title, 17, weight="bold")]
+    parts = [text(_LEFT, 28, title, 17, weight="bold")]
     step = _nice((high - low) / 6)
     for count in range(math.ceil(low / step), math.floor(high / step) + 1):
-        y = place((1, count * step)).split(",")[1]
-        parts.append(f'<path d="M{_LEFT} {y}H{_RIGHT}" stroke="{_GRID}"/>')
-        parts.append(_text(_LEFT - 8, float(y) + 4, f"{count * step:g}", anchor="end"))
+        down = place((1, count * step)).split(",")[1]
+        parts.append(f'<path d="M{_LEFT} {down}H{_RIGHT}" stroke="{GRID}"/>')
+        parts.append(text(_LEFT - 8, float(down) + 4, f"{count * step:g}", anchor="end"))
     step = max(1, _nice(end / 8))
     for count in range(1, math.floor(end / step) + 1):
         x = place((count * step, low)).split(",")[0]
-        parts.append(_text(float(x), _BOTTOM + 20, f"{count * step:,.0f}", anchor="middle"))
-    parts.append(_text((_LEFT + _RIGHT) / 2, _BOTTOM + 42, "step", 13, anchor="middle"))
-    parts.append(_text(_LEFT, 50, "loss, nats a token", fill=_FAINT))
+        parts.append(text(float(x), _BOTTOM + 20, f"{count * step:,.0f}", anchor="middle"))
+    parts.append(text((_LEFT + _RIGHT) / 2, _BOTTOM + 42, "step", 13, anchor="middle"))
+    parts.append(text(_LEFT, 50, "loss, nats a token", fill=FAINT))
     for start, name in phases:
         x = place((start, low)).split(",")[0]
-        parts.append(f'<path d="M{x} {_TOP}V{_BOTTOM}" stroke="{_FAINT}" stroke-dasharray="3 4"/>')
-        parts.append(_text(float(x) + 5, _BOTTOM - 8, name, fill=_FAINT))
-    parts += [path(training, _COLOURS[0], 1, 0.25), path(smooth, _COLOURS[0], 2)]
-    names = {"training": _COLOURS[0]}
+        parts.append(f'<path d="M{x} {_TOP}V{_BOTTOM}" stroke="{FAINT}" stroke-dasharray="3 4"/>')
+        parts.append(text(float(x) + 5, _BOTTOM - 8, name, fill=FAINT))
+    parts += [path(training, COLOURS[0], 1, 0.25), path(smooth, COLOURS[0], 2)]
+    names = {"training": COLOURS[0]}
     for index, (name, line) in enumerate(measured.items(), 1):
-        colour = names[name] = _COLOURS[index % len(_COLOURS)]
+        colour = names[name] = COLOURS[index % len(COLOURS)]
         parts.append(path(line, colour, 1.5))
         for point in line:
             x, y = place(point).split(",")
             parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>')
-    x = _RIGHT
+    right = _RIGHT
     for name, colour in reversed(names.items()):
-        parts.append(_text(x, 50, name, 13, anchor="end", fill=colour, weight="bold"))
-        x -= 16 + 8 * len(name)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="system-ui, DejaVu Sans, sans-serif">'
-        f'<path d="M0 0H{_WIDTH}V{_HEIGHT}H0Z" fill="#ffffff"/>' + "".join(parts) + "</svg>\n"
-    )
+        parts.append(text(right, 50, name, 13, anchor="end", fill=colour, weight="bold"))
+        right -= 16 + 8 * len(name)
+    return picture(_WIDTH, _HEIGHT, parts)
 
 
 def _smooth(line: Line) -> Line:
@@ -118,19 +111,3 @@ def _nice(step: float) -> float:
     """A round step of at least `step`."""
     size = 10.0 ** math.floor(math.log10(step))
     return next(size * factor for factor in (1, 2, 5, 10) if size * factor >= step)
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    size: int = 12,
-    *,
-    anchor: str = "start",
-    fill: str = _INK,
-    weight: str = "normal",
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}" '
-        f'font-weight="{weight}" text-anchor="{anchor}">{escape(text)}</text>'
-    )

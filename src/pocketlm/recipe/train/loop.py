@@ -12,19 +12,19 @@ What is hard (devices, DDP, FSDP2, bfloat16, saved states) is accelerate's in bo
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 
 from pocketlm.errors import ParameterError
-from pocketlm.formats.output import new_file, new_folder, writing
+from pocketlm.formats.output import new_folder
 from pocketlm.recipe.train import checkpoints, curve, models
 from pocketlm.recipe.train.checkpoints import Progress
+from pocketlm.recipe.train.claim import claim
 from pocketlm.recipe.train.configuration import PretrainRun
 from pocketlm.recipe.train.errors import TrainingError
 from pocketlm.recipe.train.interruption import Interruption
@@ -34,13 +34,9 @@ from pocketlm.recipe.train.mixture import Mixture, Window
 from pocketlm.recipe.train.objective import Distillation, Objective, Parts, next_token
 from pocketlm.recipe.train.optimizer import optimizer, schedule
 from pocketlm.recipe.train.packing import pack
+from pocketlm.recipe.train.tell import Tell, duration
 
 MODEL, LOG, CURVE, CHECKPOINTS = "model", "log.jsonl", "loss.svg", "checkpoints"
-_RUN = "run.json"
-#: Fields that may change when a run goes on: they do not decide what is learned.
-_FREE = {"out", "checkpoints", "validation", "threads", "micro_batch"}
-#: A line of progress, for a person.
-Tell = Callable[[str], None]
 
 
 def pretrain(
@@ -61,8 +57,7 @@ def pretrain(
     )
     if not accelerator.is_main_process:
         show = note = _silent
-    with accelerator.main_process_first():
-        _claim(run, writes=accelerator.is_main_process)
+    claim(run)
     if (run.out / MODEL).is_dir():
         note(f"{run.out} is finished; remove it to train again")
         return run.out / MODEL
@@ -84,29 +79,6 @@ def _sharding() -> FullyShardedDataParallelPlugin:
         state_dict_type="FULL_STATE_DICT",
         cpu_ram_efficient_loading=False,
     )
-
-
-def _claim(run: PretrainRun, *, writes: bool) -> None:
-    """Make the folder this run's. Raises ParameterError where it holds another's."""
-    path = run.out / _RUN
-    values = run.model_dump(mode="json")
-    if not path.exists():
-        if writes:
-            with writing(run.out):
-                run.out.mkdir(parents=True, exist_ok=True)
-            with new_file(path) as file:
-                file.write(json.dumps(values, indent=1).encode() + b"\n")
-        return
-    try:
-        before = json.loads(path.read_bytes())
-    except ValueError:
-        raise ParameterError(f"{path}: is damaged; remove {run.out}") from None
-    others = [name for name in values if name not in _FREE and before.get(name) != values[name]]
-    if others:
-        raise ParameterError(
-            f"{run.out}: holds a run with another {', '.join(others)}; "
-            "name another folder as `out`, or remove this one"
-        )
 
 
 class _Pretraining:
@@ -141,7 +113,7 @@ class _Pretraining:
                 f"teacher.model: {teaching.model} has {teacher.config.vocab_size:,} rows, the "
                 f"student {self._config.vocab_size:,}; they must share a vocabulary"
             )
-        teacher.requires_grad_(False).eval().to(self._accelerator.device)
+        teacher.requires_grad_(False).train(False).to(self._accelerator.device)
         return Distillation(teacher, temperature=teaching.temperature, weight=teaching.weight)
 
     def go_on(self) -> None:
@@ -179,7 +151,7 @@ class _Pretraining:
                 left = elapsed / (step - first) * (run.steps - step)
                 self._show(
                     f"step {step:,} of {run.steps:,} ({line['phase']})  loss {line['loss']:.4f}"
-                    f"  {rate:,.0f} tokens/s  {_time(left)} left"
+                    f"  {rate:,.0f} tokens/s  {duration(left)} left"
                 )
                 if run.validation and (step % run.validation.every == 0 or step == run.steps):
                     self._validate(log)
@@ -190,7 +162,7 @@ class _Pretraining:
                     self._note(f"stopped after step {step:,}; the same command goes on")
                     raise KeyboardInterrupt
 
-    def _step(self) -> dict[str, float | int | str]:
+    def _step(self) -> dict[str, Any]:
         """Train on one batch; what the log says of it."""
         run, accelerator, progress = self._run, self._accelerator, self._progress
         phase = run.phase_at(progress.step)
@@ -209,13 +181,12 @@ class _Pretraining:
                     losses = self._objective(self._model, batch)
                 accelerator.backward(losses["loss"] / len(parts))
             found.append({name: value.detach() for name, value in losses.items()})
-        norm = accelerator.clip_grad_norm_(self._model.parameters(), run.optimizer.clip)
+        norm = float(accelerator.clip_grad_norm_(self._model.parameters(), run.optimizer.clip) or 0)
         means = {
-            name: float(accelerator.reduce(torch.stack([p[name] for p in found]).mean(), "mean"))
-            for name in found[0]
+            name: self._mean(torch.stack([losses[name] for losses in found])) for name in found[0]
         }
-        if not (math.isfinite(means["loss"]) and math.isfinite(float(norm))):
-            raise self._not_a_number(means["loss"], float(norm), parts, found)
+        if not (math.isfinite(means["loss"]) and math.isfinite(norm)):
+            raise self._not_a_number(means["loss"], norm, parts, found)
         self._optimizer.step()
         self._optimizer.zero_grad()
         rate = self._schedule.get_last_lr()[0]
@@ -226,10 +197,16 @@ class _Pretraining:
             "step": progress.step,
             "phase": phase.name,
             **means,
-            "norm": float(norm),
+            "norm": norm,
             "rate": rate,
             "tokens": progress.step * run.batch * run.context,
         }
+
+    def _mean(self, values: torch.Tensor) -> float:
+        """The mean over all processes, which all hear of."""
+        mean = self._accelerator.reduce(values.mean(), "mean")
+        assert isinstance(mean, torch.Tensor)
+        return mean.item()
 
     def _not_a_number(
         self, loss: float, norm: float, parts: list[list[tuple[str, int]]], found: list[Parts]
@@ -315,10 +292,3 @@ def _named(window: Window) -> str:
     first, last = int(window.documents[0]), int(window.documents[-1])
     documents = f"document {first}" if first == last else f"documents {first} to {last}"
     return f"{documents} of {window.source}"
-
-
-def _time(seconds: float) -> str:
-    """A duration for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

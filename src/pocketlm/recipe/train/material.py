@@ -44,9 +44,7 @@ def gather(run: PretrainRun) -> Material:
         for name, folder in run.validation.sets.items():
             _opened(f"validation.sets.{name}", folder, digest)
             held_back.append(
-                HeldBack(
-                    name, folder, tokenizer, context=run.context, tokens=run.validation.tokens
-                )
+                HeldBack(name, folder, tokenizer, context=run.context, tokens=run.validation.tokens)
             )
     return Material(tokenizer, sources, tuple(held_back))
 

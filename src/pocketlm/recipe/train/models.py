@@ -9,7 +9,6 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -17,9 +16,6 @@ import transformers
 from pocketlm.errors import ModelFileError, ParameterError
 from pocketlm.formats.tokenizer import Tokenizer, from_folder
 from pocketlm.recipe.train.configuration import Architecture
-
-if TYPE_CHECKING:
-    from pathlib import Path as _Folder
 
 #: A tokenizer's files in a hub folder.
 _TOKENIZER_FILES = (
@@ -67,7 +63,7 @@ def configuration(
 
 
 def create(
-    model: Architecture | _Folder, tokenizer: Tokenizer, context: int, seed: int
+    model: Architecture | Path, tokenizer: Tokenizer, context: int, seed: int
 ) -> transformers.PreTrainedModel:
     """A new model with weights by `seed`, or the one in a folder; float32.
 
@@ -126,7 +122,10 @@ def parameters(model: torch.nn.Module) -> int:
 
 
 def write(
-    folder: Path, model: Any, tokenizer: Path, state: dict[str, torch.Tensor] | None = None
+    folder: Path,
+    model: transformers.PreTrainedModel,
+    tokenizer: Path,
+    state: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write a model into an empty folder: weights, configuration, and its tokenizer's files.
 

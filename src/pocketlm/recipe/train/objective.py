@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch.nn import functional
@@ -12,10 +11,10 @@ from pocketlm.recipe.train.packing import Batch
 
 Parts = dict[str, torch.Tensor]
 """Scalars by name; `loss` is what is minimised, others are for the log."""
-Objective = Callable[[Any, Batch], Parts]
+Objective = Callable[[torch.nn.Module, Batch], Parts]
 
 
-def logits_of(model: Any, batch: Batch) -> torch.Tensor:
+def logits_of(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """The model's logits, [n * context, vocabulary]."""
     logits: torch.Tensor = model(
         input_ids=batch.inputs,
@@ -26,7 +25,7 @@ def logits_of(model: Any, batch: Batch) -> torch.Tensor:
     return logits.flatten(0, 1)
 
 
-def next_token(model: Any, batch: Batch) -> Parts:
+def next_token(model: torch.nn.Module, batch: Batch) -> Parts:
     """Cross-entropy of the next token, nats, the mean over the batch."""
     return {"loss": functional.cross_entropy(logits_of(model, batch), batch.targets.flatten())}
 
@@ -38,11 +37,11 @@ class Distillation:
     of the gradients (Hinton, Vinyals and Dean 2015).
     """
 
-    def __init__(self, teacher: Any, *, temperature: float, weight: float) -> None:
+    def __init__(self, teacher: torch.nn.Module, *, temperature: float, weight: float) -> None:
         """`teacher` is a model in evaluation mode, on the device that trains."""
         self._teacher, self._temperature, self._weight = teacher, temperature, weight
 
-    def __call__(self, model: Any, batch: Batch) -> Parts:
+    def __call__(self, model: torch.nn.Module, batch: Batch) -> Parts:
         """The loss, and its two parts (`divergence` without T²)."""
         logits = logits_of(model, batch)
         with torch.no_grad():

@@ -11,7 +11,8 @@ from pocketlm.recipe.train.configuration import Optimizer, PretrainRun
 
 def optimizer(model: torch.nn.Module, settings: Optimizer, rate: float) -> torch.optim.AdamW:
     """AdamW with two groups: what is a matrix of a layer decays, all else does not."""
-    decaying, others = [], []
+    decaying: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -32,21 +33,23 @@ def optimizer(model: torch.nn.Module, settings: Optimizer, rate: float) -> torch
 def schedule(optimizer: torch.optim.Optimizer, run: PretrainRun) -> LRScheduler:
     """The learning rate of each step of the run."""
     settings, steps = run.schedule, run.steps
-    # The first step has a rate too: warming up from zero would waste it.
+    made: LRScheduler
     if settings.kind == "constant":
-        return optimization.get_constant_schedule_with_warmup(optimizer, settings.warmup)
-    if settings.kind == "cosine":
-        return optimization.get_cosine_with_min_lr_schedule_with_warmup(
+        made = optimization.get_constant_schedule_with_warmup(optimizer, settings.warmup)
+    elif settings.kind == "cosine":
+        made = optimization.get_cosine_with_min_lr_schedule_with_warmup(
             optimizer, settings.warmup, steps, min_lr_rate=settings.floor
         )
-    return optimization.get_wsd_schedule(
-        optimizer,
-        settings.warmup,
-        decay_steps(run),
-        num_training_steps=steps,
-        decay_type="linear",
-        min_lr_ratio=settings.floor,
-    )
+    else:
+        made = optimization.get_wsd_schedule(
+            optimizer,
+            settings.warmup,
+            decay_steps(run),
+            num_training_steps=steps,
+            decay_type="linear",
+            min_lr_ratio=settings.floor,
+        )
+    return made
 
 
 def decay_steps(run: PretrainRun) -> int:

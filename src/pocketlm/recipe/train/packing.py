@@ -29,7 +29,8 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         mask = None if self.mask is None else self.mask.to(device)
-        return Batch(*(tensor.to(device) for tensor in self[:3]), mask)
+        inputs, targets, positions = (tensor.to(device) for tensor in self[:3])
+        return Batch(inputs, targets, positions, mask)
 
 
 def pack(windows: Sequence[Window], *, across_documents: bool) -> Batch:

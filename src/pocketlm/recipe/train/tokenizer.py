@@ -10,14 +10,23 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pocketlm.errors import ParameterError
 from pocketlm.formats.output import new_folder
 from pocketlm.formats.tokenizer_json import tokenizer_config, tokenizer_json
-from pocketlm.formats.tokenizer_pre import pre_tokenizer
-from pocketlm.formats.tokenizer_vocabulary import SPACE, Kind, Vocabulary
+from pocketlm.formats.tokenizer_pre import Component, pre_tokenizer
+from pocketlm.formats.tokenizer_vocabulary import (
+    SPACE,
+    Kind,
+    Vocabulary,
+    merges_from_scores,
+    missing_strips,
+)
 from pocketlm.recipe.train.configuration import TokenizerRun
+
+if TYPE_CHECKING:
+    import tokenizers
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TURN = "<|end|>"
@@ -118,14 +127,14 @@ def _fallback(run: TokenizerRun, texts: _Texts) -> Vocabulary:
     return _finished(tokens, merges, byte_level=False, words=None)
 
 
-def _learned(library: Any) -> tuple[list[str], list[tuple[str, str]]]:
+def _learned(library: tokenizers.Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
     model = json.loads(library.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     return tokens, [(left, right) for left, right in model["merges"]]
 
 
 def _finished(
-    tokens: list[str], merges: list[tuple[str, str]], *, byte_level: bool, words: Any
+    tokens: list[str], merges: list[tuple[str, str]], *, byte_level: bool, words: Component | None
 ) -> Vocabulary:
     ids = {token: id for id, token in enumerate(tokens)}
     kinds = [
@@ -159,6 +168,11 @@ def _finished(
             "pattern": {"String": " "},
             "content": SPACE,
         }
+        # As SentencePiece has it: neighbours are joined by the rank of what they make, whichever
+        # they are. The trainer's own list has only the ways that it went.
+        ranks = [-float(id) for id in range(len(tokens))]
+        vocabulary.merges = merges_from_scores(tokens, vocabulary.kinds, ranks)
+        vocabulary.strips = missing_strips(vocabulary)
     vocabulary.check()
     return vocabulary
 

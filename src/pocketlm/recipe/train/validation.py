@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -47,7 +46,12 @@ class HeldBack:
             raise ParameterError(f"{folder}: its first {self.tokens:,} tokens stand for no text")
 
     def measure(
-        self, accelerator: Accelerator, model: Any, micro: int, *, across_documents: bool
+        self,
+        accelerator: Accelerator,
+        model: torch.nn.Module,
+        micro: int,
+        *,
+        across_documents: bool,
     ) -> Measured:
         """Measure the model; all processes call it, each does a part."""
         total = torch.zeros((), dtype=torch.float64)

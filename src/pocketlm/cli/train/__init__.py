@@ -1,0 +1,246 @@
+"""`pocketlm train`: token shards and examples into a model, from a file that says how."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pocketlm.cli.options import Json
+
+if TYPE_CHECKING:
+    from pocketlm.recipe.train.configuration import PretrainRun, Strict
+
+app = typer.Typer(
+    help="Train a model: tokenizer, pretraining, fine-tuning, preference, distillation.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Configuration = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A YAML file; docs/training.md has its fields.")
+]
+Show = Annotated[
+    bool, typer.Option("--show", help="Print what would be done and what it takes; do nothing.")
+]
+Then = Annotated[
+    str | None,
+    typer.Option(
+        metavar="quantize[:ARGS]",
+        help="Write a GGUF file of the finished model too, with these options of"
+        " `pocketlm quantize` (default: --type q8_0).",
+    ),
+]
+
+
+@app.command()
+def tokenizer(configuration: Configuration, show: Show = False, json: Json = False) -> None:
+    """Train a tokenizer (byte-pair encoding) on texts, with Phi-3's control tokens and template.
+
+    \b
+    Examples:
+      pocketlm train tokenizer tokenizer.yaml
+    """
+    from pocketlm.cli.output import Status
+    from pocketlm.recipe.train import tokenizer as trainer
+    from pocketlm.recipe.train.configuration import TokenizerRun, read
+
+    run = read(configuration, TokenizerRun)
+    if show:
+        print(_described(run))
+        return
+    with Status() as status:
+        status.show("training the tokenizer")
+        trained = trainer.train(run)
+    if json:
+        found = {"out": str(run.out), "vocabulary": trained.vocabulary, "bytes": trained.bytes}
+        print(json_format.dumps(found))
+    else:
+        print(f"wrote {run.out}: {trained.vocabulary:,} tokens from {trained.bytes:,} bytes")
+
+
+@app.command()
+def pretrain(
+    configuration: Configuration, show: Show = False, then: Then = None, json: Json = False
+) -> None:
+    """Train a Phi-3 of any size on token shards, in phases.
+
+    Stopped or killed at any moment, the same command goes on as if it had not been. Several
+    processes: torchrun --nproc-per-node 2 -m pocketlm train pretrain CONFIG.
+
+    \b
+    Examples:
+      pocketlm train pretrain model.yaml --show
+      pocketlm train pretrain model.yaml
+      pocketlm train pretrain model.yaml --then "quantize:--bits 4.5 --calibrate default"
+    """
+    from pocketlm.recipe.train.configuration import PretrainRun, read
+
+    _pretrain(read(configuration, PretrainRun), show, then, json)
+
+
+@app.command()
+def distill(
+    configuration: Configuration, show: Show = False, then: Then = None, json: Json = False
+) -> None:
+    """Pretrain on a teacher's distribution as well as on the text.
+
+    \b
+    Examples:
+      pocketlm train distill student.yaml
+    """
+    from pocketlm.recipe.train.configuration import DistilRun, read
+
+    _pretrain(read(configuration, DistilRun), show, then, json)
+
+
+@app.command()
+def sft(
+    configuration: Configuration, show: Show = False, then: Then = None, json: Json = False
+) -> None:
+    """Fine-tune a model on conversations: what the assistant says is learned, nothing else.
+
+    \b
+    Examples:
+      pocketlm train sft chat.yaml --then quantize
+    """
+    from pocketlm.recipe.train.configuration import SftRun, read
+
+    run = read(configuration, SftRun)
+
+    def train() -> Path:
+        from pocketlm.cli.output import Status
+        from pocketlm.recipe.train.tuning import tune
+
+        with Status() as status:
+            return tune(run, show=status.show, note=status.note)
+
+    _tune(run, train, show=show, then=then, json=json)
+
+
+@app.command()
+def lora(
+    configuration: Configuration, show: Show = False, then: Then = None, json: Json = False
+) -> None:
+    """Fine-tune an adapter on conversations; the model itself stays as it is.
+
+    The adapter has peft's form: `pocketlm export MODEL --adapter` merges it. With --then, the GGUF
+    file is of the merged model.
+
+    \b
+    Examples:
+      pocketlm train lora adapter.yaml
+    """
+    from pocketlm.recipe.train.configuration import LoraRun, read
+
+    run = read(configuration, LoraRun)
+
+    def train() -> Path:
+        from pocketlm.cli.output import Status
+        from pocketlm.recipe.train.tuning import tune
+
+        with Status() as status:
+            return tune(run, show=status.show, note=status.note)
+
+    _tune(run, train, show=show, then=then, json=json, base=run.model)
+
+
+@app.command()
+def dpo(
+    configuration: Configuration, show: Show = False, then: Then = None, json: Json = False
+) -> None:
+    """Teach a model which of two answers is the better one.
+
+    \b
+    Examples:
+      pocketlm train dpo preferences.yaml
+    """
+    from pocketlm.recipe.train.configuration import DpoRun, read
+
+    run = read(configuration, DpoRun)
+
+    def train() -> Path:
+        from pocketlm.cli.output import Status
+        from pocketlm.recipe.train.tuning import prefer
+
+        with Status() as status:
+            return prefer(run, show=status.show, note=status.note)
+
+    _tune(run, train, show=show, then=then, json=json, base=run.model if run.adapter else None)
+
+
+def _pretrain(run: PretrainRun, show: bool, then: str | None, json: bool) -> None:
+    from pocketlm.cli.output import Status, table
+    from pocketlm.cli.train.then import Quantization
+
+    quantization = None if then is None else Quantization(then)
+    if show:
+        from pocketlm.recipe.train.plan import plan
+
+        print(table(plan(run).rows()))
+        return
+    _quietly()
+    from pocketlm.recipe.train.loop import pretrain as train
+
+    with Status() as status:
+        place = train(run, show=status.show, note=status.note)
+    _finish(place, quantization, json)
+
+
+def _tune(
+    run: Strict,
+    train: Callable[[], Path],
+    *,
+    show: bool,
+    then: str | None,
+    json: bool,
+    base: Path | None = None,
+) -> None:
+    from pocketlm.cli.train.then import Quantization
+
+    quantization = None if then is None else Quantization(then, base)
+    if show:
+        print(_described(run))
+        return
+    _quietly()
+    _finish(train(), quantization, json)
+
+
+def _finish(place: Path, quantization: Any | None, json: bool) -> None:  # noqa: ANN401
+    import os
+
+    if os.environ.get("RANK", "0") != "0":  # torchrun's other processes
+        return
+    found = {"model": str(place)}
+    if not json:
+        print(f"wrote {place}")
+    if quantization is not None:
+        found["gguf"] = str(quantization.run(place, quiet=json))
+    if json:
+        print(json_format.dumps(found))
+
+
+def _described(run: Strict) -> str:
+    """The configuration as it came to be, defaults included."""
+    from pocketlm.cli.output import table
+
+    return table([(name, str(value)) for name, value in run.model_dump(mode="json").items()])
+
+
+def _quietly() -> None:
+    """Keep libraries from writing between our lines; their warnings about us are no one's else."""
+    import logging
+    import os
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    warnings.filterwarnings("ignore")
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    os.environ["TQDM_DISABLE"] = "1"
+    for name in ("accelerate", "trl", "torch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
