@@ -100,7 +100,7 @@ def test_code_inside_groups_and_tags_is_found(manager, tmp_path):
     )
     (tmp_path / "task.yaml").write_text("task: unsafe\ntag: tagged\nunsafe_code: true\n")
     found = TaskManager(include_path=str(tmp_path), include_defaults=False)
-    with pytest.raises(ParameterError, match=r"^unsafe, own:"):
+    with pytest.raises(ParameterError, match=r"^unsafe, outer::own:"):
         code.check(found, ["outer"])
     with pytest.raises(ParameterError, match=r"^unsafe:"):
         code.check(found, ["tagged"])

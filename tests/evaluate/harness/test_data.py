@@ -8,7 +8,8 @@ from lm_eval.tasks import TaskManager
 
 from evaluate.harness import rows
 from pocketlm.errors import ParameterError
-from pocketlm.evaluate.harness.data import local
+from pocketlm.evaluate.harness import code
+from pocketlm.evaluate.harness.data import check, local
 
 
 def load(manager: TaskManager, folder, name="phi3_piqa"):
@@ -64,6 +65,49 @@ def test_a_missing_split_says_what_to_place_where(manager, tmp_path):
         f"hf download baber/piqa --repo-type dataset --local-dir {tmp_path}/baber__piqa" in message
     )
     assert "leave out --data" in message
+
+
+def test_all_that_is_missing_is_said_at_once(manager, tmp_path):
+    piqa(tmp_path, "train", [rows.piqa(0)])
+    piqa(tmp_path, "validation", [rows.piqa(0)])
+    with pytest.raises(ParameterError) as caught:
+        check(manager, ["phi3-report"], tmp_path)
+    message = str(caught.value)
+    parts = sum(len(parts) for parts in rows.TASKS.values())
+    assert message.startswith(
+        f"{tmp_path} lacks data for {parts - 1} of {parts} tasks: place there"
+    )
+    for parts in rows.TASKS.values():
+        for name, config, _, examples, measured in parts:
+            for split in {examples or measured, measured}:
+                file = f"{name.replace('/', '__')}/{config + '/' if config else ''}{split}.jsonl"
+                assert (f" {file}" in message) is (name != "baber/piqa")
+    assert "name by --tasks those that lack none: phi3_piqa;" in message
+
+
+def test_a_group_is_named_where_all_its_members_have_data(manager, tmp_path):
+    for round_ in (1, 2, 3):
+        for split in (f"train_r{round_}", f"test_r{round_}"):
+            rows.place_split(tmp_path, "facebook/anli", None, split, [rows.anli(0)])
+    exam = "hails/agieval-sat-en"
+    rows.place_split(tmp_path, exam, None, "test", [rows.exam(0)])
+    with pytest.raises(ParameterError, match=r"8 of 12 .*that lack none: phi3_anli; or leave"):
+        check(manager, ["phi3_agieval", "phi3_anli"], tmp_path)
+
+
+def test_nothing_is_missing(manager, data):
+    check(manager, ["phi3-report"], data)
+    check(manager, ["phi3-report", "arc_easy", "unknown"], None)
+
+
+def test_a_task_s_file_is_followed_too(manager, tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text("task: own\ndataset_path: me/mine\ntest_split: test\n")
+    with pytest.raises(ParameterError, match=r"1 of 1 tasks: .* me__mine/test\.jsonl"):
+        check(manager, [str(file)], tmp_path)
+    file.write_text("task: own\nunsafe_code: true\n")
+    with pytest.raises(ParameterError, match=r"^own: the harness would run"):
+        code.check(manager, [str(file)])
 
 
 def test_a_missing_folder(tmp_path):

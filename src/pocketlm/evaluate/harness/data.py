@@ -7,18 +7,21 @@ It knows datasets, splits and files; it does not know what an item means.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import datasets
 import httpx
 import pyarrow  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks import TaskManager
 
 from pocketlm.errors import ParameterError
+from pocketlm.evaluate.harness.members import Config, members
 
 #: What `datasets` raises where a data set cannot be had: it has no one class for it.
 _UNREACHED = (OSError, ValueError, httpx.HTTPError, datasets.exceptions.DatasetsError)
@@ -54,13 +57,69 @@ def local(folder: Path | None) -> Iterator[None]:
         ConfigurableTask.download = original
 
 
+def check(manager: TaskManager, names: Iterable[str], folder: Path | None) -> None:
+    """Look before anything is loaded at whether a folder holds what all the tasks want.
+
+    Raises ParameterError, which lists every file to place, and the tasks that lack none. Tasks that
+    take their data in ways of their own are left to `local`.
+    """
+    if folder is None:
+        return
+    lacking, whole = [], []
+    files: list[Path] = []
+    for task, config in members(manager, names).items():
+        if config.get("custom_dataset") or not config.get("dataset_path"):
+            continue
+        place = _Place.of(folder, config["dataset_path"], config.get("dataset_name"))
+        lacks = [place.usual(split) for split in _wanted(config) if not place.files(split)]
+        # Members that only their group names, as GROUP::MEMBER, are chosen with it.
+        (lacking if lacks else whole).append(task.partition("::")[0])
+        files += lacks
+    if files:
+        listed = ", ".join(dict.fromkeys(str(file.relative_to(folder)) for file in files))
+        complete = ",".join(dict.fromkeys(task for task in whole if task not in lacking))
+        raise ParameterError(
+            f"{folder} lacks data for {len(lacking)} of {len(lacking) + len(whole)} tasks: place "
+            f"there, in the hub's fields, {listed} (or .parquet; docs/phi3-report.md says more)"
+            + (f"; or name by --tasks those that lack none: {complete}" if complete else "")
+            + "; or leave out --data to bring them from the hub"
+        )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a folder holds a data set: its own part of it, and a configuration's in that."""
+
+    root: Path
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, folder: Path, path: str, name: str | None) -> Self:
+        """Find the place of the data set `path` (of the hub), configuration `name`."""
+        root = folder / _folder_name(path)
+        # Without a configuration, the hub's files are often in `data`.
+        return cls(root, (root / name,) if name else (root, root / "data"))
+
+    def usual(self, split: str) -> Path:
+        """Where a split is first looked for."""
+        return self.folders[0] / f"{split}.jsonl"
+
+    def files(self, split: str) -> list[Path]:
+        """Give the files of a split: one of ours, or one or many of the hub's; none if missing."""
+        for folder in self.folders:
+            for pattern in (f"{split}.jsonl", f"{split}.parquet", f"{split}-?????-of-*.parquet"):
+                if found := sorted(folder.glob(pattern)):
+                    return found
+        return []
+
+
 class _Splits(dict[str, datasets.Dataset]):
     """The splits of one data set, read from a folder as they are asked for."""
 
     def __init__(self, task: ConfigurableTask, folder: Path) -> None:
         super().__init__()
         self._task = task
-        self._root = folder / _folder_name(task)
+        self._place = _Place.of(folder, task.DATASET_PATH, task.DATASET_NAME)
         if (task.config.dataset_kwargs or {}).get("data_files"):
             raise ParameterError(
                 f"{task.config.task}: its data are single files of {task.DATASET_PATH}, "
@@ -68,29 +127,16 @@ class _Splits(dict[str, datasets.Dataset]):
             )
 
     def __missing__(self, split: str) -> datasets.Dataset:
-        files = self._files(split)
+        files = self._place.files(split)
         if not files:
             raise ParameterError(
-                f"{self._task.config.task}: there is no {self._places()[0] / split}.jsonl "
-                f"(or .parquet); place the split `{split}` of {_title(self._task)} there in the "
-                f"hub's fields, or, with a network, run `hf download {self._task.DATASET_PATH} "
-                f"--repo-type dataset --local-dir {self._root}`, or leave out --data"
+                f"{self._task.config.task}: there is no {self._place.usual(split)} (or .parquet); "
+                f"place the split `{split}` of {_title(self._task)} there in the hub's fields, or, "
+                f"with a network, run `hf download {self._task.DATASET_PATH} --repo-type dataset "
+                f"--local-dir {self._place.root}`, or leave out --data"
             )
         self[split] = found = _read(files)
         return found
-
-    def _places(self) -> list[Path]:
-        """Where files of the configuration may be: our place first, then the hub's other ones."""
-        if self._task.DATASET_NAME:
-            return [self._root / self._task.DATASET_NAME]
-        return [self._root, self._root / "data"]
-
-    def _files(self, split: str) -> list[Path]:
-        for place in self._places():
-            for pattern in (f"{split}.jsonl", f"{split}.parquet", f"{split}-?????-of-*.parquet"):
-                if found := sorted(place.glob(pattern)):
-                    return found
-        return []
 
 
 def _read(files: list[Path]) -> datasets.Dataset:
@@ -126,24 +172,27 @@ def _from_hub(task: ConfigurableTask, load: Callable[[], None]) -> None:
         load()
     except _UNREACHED as error:
         said = " ".join(str(error).split())[:200]
-        config = task.DATASET_NAME or ""
+        config = f"{task.DATASET_NAME}/" if task.DATASET_NAME else ""
+        wanted = ", ".join(_wanted(vars(task.config) | {"fewshot_config": None}))
         raise ParameterError(
             f"{task.config.task}: {_title(task)} is neither in the hub's cache nor to be reached "
             f"({type(error).__name__}: {said}); run this once with a network, or place the splits "
-            f"{', '.join(_wanted(task))} as FOLDER/{_folder_name(task)}/{config and config + '/'}"
-            "SPLIT.jsonl and say --data FOLDER"
+            f"{wanted} as FOLDER/{_folder_name(task.DATASET_PATH)}/{config}SPLIT.jsonl and say "
+            "--data FOLDER"
         ) from None
 
 
-def _wanted(task: ConfigurableTask) -> list[str]:
-    config = task.config
-    measured = config.test_split or config.validation_split
-    shown = task.fewshot_cfg.split or config.training_split
+def _wanted(config: Config) -> list[str]:
+    """The splits that a task reads: that of the examples, if they are not in its file; its own."""
+    measured = config.get("test_split") or config.get("validation_split")
+    shown = config.get("fewshot_split")
+    if not shown and "samples" not in (config.get("fewshot_config") or {}):
+        shown = config.get("training_split")
     return list(dict.fromkeys(split for split in (shown, measured) if split))
 
 
-def _folder_name(task: ConfigurableTask) -> str:
-    return str(task.DATASET_PATH).replace("/", "__")
+def _folder_name(path: str) -> str:
+    return str(path).replace("/", "__")
 
 
 def _title(task: ConfigurableTask) -> str:
