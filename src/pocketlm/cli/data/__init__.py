@@ -2,7 +2,7 @@
 
 import typer
 
-from pocketlm.cli.data import build, report
+from pocketlm.cli.data import build, classifier, label, report
 
 app = typer.Typer(
     help="Make the data that a model learns from: filter, deduplicate, mask, tokenise.",
@@ -11,4 +11,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command()(build.build)
+app.command()(label.label)
+app.command()(classifier.classifier)
 app.command()(report.report)

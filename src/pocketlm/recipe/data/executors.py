@@ -34,7 +34,7 @@ _SECONDS = 0.5
 """Between two looks at what is done."""
 
 
-_NOWHERE = Path(os.devnull).open("w")  # for as long as loguru may write to it
+_NOWHERE = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as loguru may write to it
 
 
 class _Quiet(PipelineExecutor):  # type: ignore[misc]

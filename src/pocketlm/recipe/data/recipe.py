@@ -190,7 +190,7 @@ class Decontaminate(Strict):
 
     stage: Literal["decontaminate"]
     benchmarks: Place
-    """A folder of benchmarks' items in `.jsonl` and `.json`, as `pocketlm eval --data` reads it."""
+    """A folder of items in `.jsonl`, `.json` or `.parquet`, as `pocketlm eval --data` has it."""
     words: Annotated[int, Field(ge=5, le=50)] = 13
     """An overlap of so many words."""
     least: Annotated[int, Field(ge=4)] = 8

@@ -22,6 +22,7 @@ from pocketlm.errors import ParameterError
 from pocketlm.recipe.data.runs import Hashes, hashes, plain_words
 from pocketlm.recipe.data.runs import runs as runs_of
 
+_ENDINGS = ("jsonl", "json", "parquet")
 #: Fields of items that say which item it is, or are the same in many.
 _NAMES = frozenset({"id", "question_id", "subject", "category", "label", "answerKey", "task"})
 
@@ -30,14 +31,14 @@ class Index:
     """Runs of words of benchmarks' items, by their length."""
 
     def __init__(self, folder: Path, words: int, least: int) -> None:
-        """Read every `.jsonl` and `.json` file under `folder`.
+        """Read every `.jsonl`, `.json` and `.parquet` file under `folder`.
 
         Of an item's text of at least `words` words, each run of `words` is kept; of one of at least
-        `least`, the whole. Raises ParameterError where there is no item, or a file is no JSON.
+        `least`, the whole. Raises ParameterError where there is no item, or a file is damaged.
         """
         self.benchmarks: list[str] = []
         runs: dict[int, list[tuple[int, int]]] = {}
-        for path in sorted((*folder.rglob("*.jsonl"), *folder.rglob("*.json"))):
+        for path in sorted(path for ending in _ENDINGS for path in folder.rglob(f"*.{ending}")):
             number = len(self.benchmarks)
             self.benchmarks.append(path.relative_to(folder).with_suffix("").as_posix())
             for text in _texts(path):
@@ -49,7 +50,7 @@ class Index:
         if not runs:
             raise ParameterError(
                 f"{folder}: no benchmark's items here: they are texts of {least} words or more "
-                "in .jsonl or .json files"
+                "in .jsonl, .json or .parquet files"
             )
         self._lengths: list[tuple[int, Hashes, npt.NDArray[np.int64]]] = []
         for length, found in sorted(runs.items(), reverse=True):
@@ -106,13 +107,17 @@ def _index(folder: Path, words: int, least: int) -> Index:
 def _texts(path: Path) -> Iterator[str]:
     """The texts of all items of a file."""
     try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet  # type: ignore[import-untyped]
+
+            yield from _strings(pyarrow.parquet.read_table(path).to_pylist())
+            return
         text = path.read_text("utf-8")
-        lines = text.splitlines() if path.suffix == ".jsonl" else [text]
-        for line in lines:
+        for line in text.splitlines() if path.suffix == ".jsonl" else [text]:
             if line.strip():
                 yield from _strings(json.loads(line))
-    except (ValueError, RecursionError) as error:
-        raise ParameterError(f"{path}: no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:  # pyarrow's errors are ValueErrors
+        raise ParameterError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from None
 
 
 def _strings(found: object) -> Iterator[str]:
