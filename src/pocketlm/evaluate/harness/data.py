@@ -65,7 +65,8 @@ def check(manager: TaskManager, names: Iterable[str], folder: Path | None) -> No
     """
     if folder is None:
         return
-    lacking, whole = [], []
+    lacking: list[str] = []
+    whole: list[str] = []
     files: list[Path] = []
     for task, config in members(manager, names).items():
         if config.get("custom_dataset") or not config.get("dataset_path"):
