@@ -9,7 +9,7 @@ from lm_eval.tasks import TaskManager
 from evaluate.harness import rows
 from pocketlm.errors import ParameterError
 from pocketlm.evaluate.harness import code
-from pocketlm.evaluate.harness.data import check, local
+from pocketlm.evaluate.harness.data import local, require
 
 
 def load(manager: TaskManager, folder, name="phi3_piqa"):
@@ -71,7 +71,7 @@ def test_all_that_is_missing_is_said_at_once(manager, tmp_path):
     piqa(tmp_path, "train", [rows.piqa(0)])
     piqa(tmp_path, "validation", [rows.piqa(0)])
     with pytest.raises(ParameterError) as caught:
-        check(manager, ["phi3-report"], tmp_path)
+        require(manager, ["phi3-report"], tmp_path)
     message = str(caught.value)
     parts = sum(len(parts) for parts in rows.TASKS.values())
     assert message.startswith(
@@ -92,19 +92,19 @@ def test_a_group_is_named_where_all_its_members_have_data(manager, tmp_path):
     exam = "hails/agieval-sat-en"
     rows.place_split(tmp_path, exam, None, "test", [rows.exam(0)])
     with pytest.raises(ParameterError, match=r"8 of 12 .*that lack none: phi3_anli; or leave"):
-        check(manager, ["phi3_agieval", "phi3_anli"], tmp_path)
+        require(manager, ["phi3_agieval", "phi3_anli"], tmp_path)
 
 
 def test_nothing_is_missing(manager, data):
-    check(manager, ["phi3-report"], data)
-    check(manager, ["phi3-report", "arc_easy", "unknown"], None)
+    require(manager, ["phi3-report"], data)
+    require(manager, ["phi3-report", "arc_easy", "unknown"], None)
 
 
 def test_a_task_s_file_is_followed_too(manager, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("task: own\ndataset_path: me/mine\ntest_split: test\n")
     with pytest.raises(ParameterError, match=r"1 of 1 tasks: .* me__mine/test\.jsonl"):
-        check(manager, [str(file)], tmp_path)
+        require(manager, [str(file)], tmp_path)
     file.write_text("task: own\nunsafe_code: true\n")
     with pytest.raises(ParameterError, match=r"^own: the harness would run"):
         code.check(manager, [str(file)])

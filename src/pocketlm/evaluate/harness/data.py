@@ -57,7 +57,7 @@ def local(folder: Path | None) -> Iterator[None]:
         ConfigurableTask.download = original
 
 
-def check(manager: TaskManager, names: Iterable[str], folder: Path | None) -> None:
+def require(manager: TaskManager, names: Iterable[str], folder: Path | None) -> None:
     """Look before anything is loaded at whether a folder holds what all the tasks want.
 
     Raises ParameterError, which lists every file to place, and the tasks that lack none. Tasks that
