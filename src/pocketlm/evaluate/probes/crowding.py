@@ -36,8 +36,8 @@ _SHORT = _any(
     r"\bonly (?:a |so |about |up to )?(?:\w+ ){1,4}(?:can|could|would|fits?|may|will)\b",
     r"\b(?:overcrowd\w*|crowding|crowded|too many|diminishing returns|bottleneck)\b",
     # "they get in each other's way"
-    rf"\b(?:into?|on) {_OTHER}\b|\b(?:imped|hinder|obstruct|block|bump|interfer)\w*\b[^.;]{{0,20}}"
-    rf"{_OTHER}\b",
+    rf"\b(?:in|into|on) {_OTHER}\b",
+    rf"\b(?:imped|hinder|obstruct|block|bump|interfer)\w*\b[^.;]{{0,20}}{_OTHER}\b",
 )
 #: That it does not matter, or that there is room after all.
 _ENOUGH = _any(
@@ -45,7 +45,8 @@ _ENOUGH = _any(
     rf"\b(?:enough|plenty of|ample|sufficient)\s(?:\w+\s)?{_ROOM}\b",
     rf"\b(?:no (?:lack|limit\w*|shortage) (?:of|on|to))\b[^.;]{{0,30}}{_ROOM}",
     rf"\bwithout\b[^.;]{{0,40}}(?:{_OTHER}|interfer|crowd)",
-    rf"(?:n't|\bnot|\bnever)\s(?:\w+\s){{0,2}}(?:into?|crowd\w*|interfer\w*|hinder)\b[^.;]{{0,20}}{_OTHER}",
+    r"(?:n't|\bnot|\bnever)\s(?:\w+\s){0,2}(?:in|into|crowd\w*|interfer\w*|hinder)\b[^.;]{0,20}"
+    rf"{_OTHER}",
     rf"\b{_ROOM} (?:is|was) (?:not|no) (?:a |an )?(?:issue|problem|limit)",
     r"(?:n't|\bnot)\s(?:matter|change|affect|depend|need|require|mean)\b",
 )
@@ -60,7 +61,7 @@ _UNREAL = _any(
 )
 _ABOUT = _any(
     rf"\b(?:{_ROOM}|fit|crowd\w*|all (?:dig|work)|at once|at the same time|simultaneously)\b",
-    rf"\b(?:into?|on|with) {_OTHER}\b|\binterfer\w*\b",
+    rf"\b(?:in|into|on|with) {_OTHER}\b|\binterfer\w*\b",
 )
 
 

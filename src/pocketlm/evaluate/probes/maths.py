@@ -172,29 +172,21 @@ def _mean(chance: random.Random) -> _Question:
 
 def _share(chance: random.Random) -> _Question:
     a, b = people(chance, 2)
-    p, q = chance.sample(range(1, 10), 2)
-    unit, thing = chance.randint(3, 30), chance.choice(("pens", "apples", "stamps", "tickets"))
+    p, q = chance.sample(range(2, 10), 2)
+    thing = chance.choice(("pens", "apples", "stamps", "tickets"))
     if chance.random() < 0.5:
-        asked = (
-            f"{a} and {b} share {(p + q) * unit} {thing} in the ratio {p} to {q}. How many does "
-            f"{a} get?"
-        )
-        right = Fraction(p * unit)
+        part = chance.randint(3, 30)
+        asked = f"{a} and {b} share {(p + q) * part} {thing} in the ratio {p} to {q}."
         slips = (
-            Slip(Fraction(q * unit), f"that is {b}'s share"),
-            Slip(Fraction(unit), "one part alone"),
-            Slip(Fraction((p + q) * unit, 2), "halves"),
+            Slip(Fraction(q * part), f"that is {b}'s share"),
+            Slip(Fraction(part), "one part alone"),
+            Slip(Fraction((p + q) * part, 2), "halves"),
         )
-        return _Question(asked, right, slips)
-    cents = 5 * chance.randint(3, 60)
-    p, q = max(p, 2), q + 1 + (q + 1 == max(p, 2))
-    asked = f"{p} {thing} cost {_dollars(Fraction(p * cents, 100))}. What do {q} {thing} cost, in dollars?"
-    right = Fraction(q * cents, 100)
-    slips = (
-        Slip(100 * right, "in cents", 0.5),
-        Slip(Fraction(cents, 100), "the price of one"),
-    )
-    return _Question(asked, right, slips)
+        return _Question(f"{asked} How many does {a} get?", Fraction(p * part), slips)
+    one = Fraction(5 * chance.randint(3, 60), 100)
+    asked = f"{p} {thing} cost {_dollars(p * one)}. What do {q} {thing} cost, in dollars?"
+    cents, single = Slip(100 * q * one, "in cents", 0.5), Slip(one, "the price of one")
+    return _Question(asked, q * one, (cents, single))
 
 
 def _dollars(value: Fraction) -> str:

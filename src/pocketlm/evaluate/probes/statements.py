@@ -99,7 +99,9 @@ def final(text: str, tells: Callable[[str], bool]) -> Final | None:
         told = [n for n in told if n < cut or _ANNOUNCED.search(found[n])]
     if not told:
         return None
-    announced = [n for n in told if tells(_after(found[n])) and _ANNOUNCED.search(found[n])]
+    announced = [
+        n for n in told if tells(after_announcement(found[n])) and _ANNOUNCED.search(found[n])
+    ]
     plain = [n for n in told if not _EXPLAINS.match(found[n])] or told
     last = announced[-1] if announced else plain[-1]
     if announced:
@@ -107,8 +109,14 @@ def final(text: str, tells: Callable[[str], bool]) -> Final | None:
         last = concluded[-1] if concluded else last
     back = [n for n, sentence in enumerate(found) if n <= last and _TAKEN_BACK.search(sentence)]
     since = back[-1] if back else 0
-    rivals = tuple(_after(found[n]) for n in announced if since <= n and n != last)
-    return Final(_after(found[last]), last in announced, rivals)
+    rivals = tuple(after_announcement(found[n]) for n in announced if since <= n and n != last)
+    return Final(after_announcement(found[last]), last in announced, rivals)
+
+
+def after_announcement(sentence: str) -> str:
+    """What follows the last announcement in a sentence, or all of it."""
+    *_, last = (0, *(match.end() for match in _ANNOUNCED.finditer(sentence)))
+    return sentence[last:]
 
 
 def main_clause(sentence: str) -> str:
@@ -148,9 +156,3 @@ def _joined(found: list[str]) -> list[str]:
         else:
             joined.append(sentence)
     return joined
-
-
-def _after(sentence: str) -> str:
-    """What follows the last announcement in a sentence, or all of it."""
-    *_, last = (0, *(match.end() for match in _ANNOUNCED.finditer(sentence)))
-    return sentence[last:]
