@@ -112,9 +112,9 @@ def _credit(wanted: object, person: Mapping[str, Any], key: str, kind: str) -> f
     """1 for a value that is right, a half for one that is right in another form."""
     found = person.get(key)
     if wanted is None:
-        if key in person and found is None:
-            return 1
-        return 0.5 if found in (None, "", []) or _plain(found) in ("null", "none") else 0
+        if found is None:
+            return key in person
+        return 0.5 if found in ("", []) or _plain(found) in ("null", "none", "unknown") else 0
     if isinstance(wanted, list):
         return _overlap({_plain(each) for each in wanted}, found)
     if type(found) is type(wanted) and _plain(found) == _plain(wanted):
