@@ -1,5 +1,9 @@
 """The published figures: complete, sourced, and the known slips told."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from pocketlm.evaluate.harness import published
@@ -25,7 +29,8 @@ def test_no_column_names_a_task_that_is_not_there():
     names = {task.name for task in published.tasks()}
     for column in published._file()["columns"].values():
         assert set(column["figures"]) <= names
-        assert set(column.get("slips", {})) <= set(column["figures"])
+        for said in ("slips", "shots"):
+            assert set(column.get(said, {})) <= set(column["figures"])
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,12 @@ def test_some_figures(task, key, value):
     assert figure(task, key).value == value
 
 
+def test_shots_are_those_of_the_source():
+    assert figure("phi3_agieval", "phi3_mini_4k_april").shots == 0
+    assert figure("phi3_agieval", "phi3_mini_4k_june").shots == 5
+    assert figure("phi3_bbh", "gpt_3_5").shots == 3
+
+
 def test_slips_are_told():
     assert "copying error" in figure("phi3_truthfulqa", "gpt_3_5").slip
     assert "swap" in figure("phi3_triviaqa", "gemma_7b").slip
@@ -51,3 +62,9 @@ def test_slips_are_told():
 
 def test_the_harness_s_own_tasks_have_none():
     assert published.beside("arc_challenge") == ()
+
+
+def test_the_page_holds_the_tables_as_they_are():
+    script = Path(__file__).parents[3] / "docs" / "published.py"
+    found = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr

@@ -7,6 +7,7 @@ It knows datasets, splits and files; it does not know what an item means.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,8 +61,8 @@ def local(folder: Path | None) -> Iterator[None]:
 def require(manager: TaskManager, names: Iterable[str], folder: Path | None) -> None:
     """Look before anything is loaded at whether a folder holds what all the tasks want.
 
-    Raises ParameterError, which lists every file to place, and the tasks that lack none. Tasks that
-    take their data in ways of their own are left to `local`.
+    Raises ParameterError, which says what to place of every data set, and which tasks lack nothing.
+    Tasks that take their data in ways of their own are left to `local`.
     """
     if folder is None:
         return
@@ -77,7 +78,7 @@ def require(manager: TaskManager, names: Iterable[str], folder: Path | None) -> 
         (lacking if lacks else whole).append(task.partition("::")[0])
         files += lacks
     if files:
-        listed = ", ".join(dict.fromkeys(str(file.relative_to(folder)) for file in files))
+        listed = ", ".join(_listed(folder, files))
         complete = ",".join(dict.fromkeys(task for task in whole if task not in lacking))
         raise ParameterError(
             f"{folder} lacks data for {len(lacking)} of {len(lacking) + len(whole)} tasks: place "
@@ -85,6 +86,15 @@ def require(manager: TaskManager, names: Iterable[str], folder: Path | None) -> 
             + (f"; or name by --tasks those that lack none: {complete}" if complete else "")
             + "; or leave out --data to bring them from the hub"
         )
+
+
+def _listed(folder: Path, files: list[Path]) -> Iterator[str]:
+    """Each data set's first missing file, and how many more there are."""
+    sets: dict[str, list[str]] = defaultdict(list)
+    for file in dict.fromkeys(path.relative_to(folder) for path in files):
+        sets[file.parts[0]].append(str(file))
+    for first, *more in sets.values():
+        yield f"{first} and {len(more)} more" if len(more) > 1 else ", ".join([first, *more])
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ class Figure:
     """One published value, in per cent, with all that is needed to quote it.
 
     `parameters` is the model's size in thousands of millions (None where it was not published);
-    `slip` says what is known to be wrong or contradicted about this value.
+    `shots` is what its source says, which is not always what the report does; `slip` says what is
+    known to be wrong or contradicted about this value.
     """
 
     task: str
@@ -39,6 +40,7 @@ class Figure:
     model: str
     parameters: float | None
     value: float
+    shots: int
     source: str
     date: str
     slip: str
@@ -70,6 +72,7 @@ def beside(task: str) -> tuple[Figure, ...]:
             column["model"],
             column.get("parameters"),
             column["figures"][task],
+            column.get("shots", {}).get(task, _file()["tasks"][task]["shots"]),
             column["source"],
             column["date"],
             column.get("slips", {}).get(task, ""),
