@@ -3,7 +3,7 @@
 import typer
 from typer.core import TyperGroup
 
-from pocketlm.cli.eval import compare, run
+from pocketlm.cli.eval import compare, report, run
 
 
 class _Group(TyperGroup):
@@ -24,3 +24,4 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(compare.compare)
+app.command()(report.report)
