@@ -31,6 +31,12 @@ def box():
         ("    import os; os._exit(0)\n", 0.0),
         ("    print('noise'); return x + 3\n", 1.0),
         ("", 0.0),
+        ("    return x + 3\n\ndef other(:\n", 1.0),
+        ("    return x + 3\nSo it adds three.", 1.0),
+        ("Here it is:\n```python\ndef add_3(x):\n    return x + 3\n```\nIt adds.", 1.0),
+        ("```\ndef add_3(x):\n    return plus(x, 3)\n\ndef plus(a, b):\n    return a + b", 1.0),
+        ("```python\n    return x + 3\n```", 1.0),
+        ("```python\ndef add_3(x):\n    return 3\n```", 0.0),
     ],
 )
 def test_humaneval(written, score):
@@ -44,10 +50,19 @@ def test_humaneval(written, score):
         ("def add(x):\n    return x + 3\n", 1.0),
         ("def add(x):\n    return 5\n", 0.0),  # right for the first test alone
         ("def plus(x):\n    return x + 3\n", 0.0),
+        ("```python\ndef add(x):\n    return x + 3\n```\n", 1.0),
     ],
 )
 def test_mbpp(written, score):
     assert code.mbpp(rows.mbpp(3), [written]) == {"pass@1": score}
+
+
+@pytest.mark.usefixtures("box")
+def test_what_a_humaneval_prompt_holds_beside_its_function_stays():
+    row = rows.humaneval(3)
+    row["prompt"] = "import math\n\ndef three():\n    return math.floor(3.5)\n\n" + row["prompt"]
+    for written in ("    return x + three()", "```\ndef add_3(x):\n    return x + three()\n```"):
+        assert code.humaneval(row, [written]) == {"pass@1": 1.0}
 
 
 @pytest.mark.usefixtures("box")

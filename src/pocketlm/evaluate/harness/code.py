@@ -6,6 +6,7 @@ doing harm is the sandbox's matter.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,20 +17,42 @@ from pocketlm.assistant import sandbox
 from pocketlm.errors import ParameterError
 from pocketlm.evaluate.harness.members import members
 
+_FENCE = re.compile(r"```(?:python|py)?\n(.*?)(?:\n```|\Z)", re.DOTALL)
+#: Where a function has ended that goes on without a fence: at the next line that is not its own.
+_AFTER = re.compile(r"\n(?=\S)")
 #: As long as the benchmarks' own judges wait, with time for an interpreter to start.
 _LIMITS = sandbox.Limits(seconds=5.0)
 
 
 def humaneval(row: Mapping[str, Any], written: Sequence[str]) -> dict[str, float]:
-    """Whether the function whose beginning was the prompt passes `check` of the row's test."""
-    program = f"{row['prompt']}{written[0]}\n\n{row['test']}\n\ncheck({row['entry_point']})\n"
+    """Whether the function whose beginning was the prompt passes `check` of the row's test.
+
+    It may go on where the prompt ends, or stand whole in a fence, as chat models write it.
+    """
+    prompt, begin = row["prompt"], f"def {row['entry_point']}("
+    fenced = _fenced(written[0])
+    if fenced is None:
+        function = prompt + _AFTER.split(written[0], maxsplit=1)[0]
+    elif begin in fenced:
+        function = prompt[: prompt.rfind(begin)] + fenced  # what it imports and calls stays
+    else:
+        function = prompt + fenced
+    program = f"{function}\n\n{row['test']}\n\ncheck({row['entry_point']})\n"
     return {"pass@1": float(passes(program))}
 
 
 def mbpp(row: Mapping[str, Any], written: Sequence[str]) -> dict[str, float]:
-    """Whether the program passes every assertion of the row."""
-    program = "\n".join([row["test_setup_code"], written[0], *row["test_list"], ""])
+    """Whether the program, or what is fenced of it, passes every assertion of the row."""
+    fenced = _fenced(written[0])
+    answer = written[0] if fenced is None else fenced
+    program = "\n".join([row["test_setup_code"], answer, *row["test_list"], ""])
     return {"pass@1": float(passes(program))}
+
+
+def _fenced(text: str) -> str | None:
+    """The first block between fences; to the end of the text where it was cut."""
+    found = _FENCE.search(text)
+    return found and found[1]
 
 
 def passes(program: str) -> bool:
