@@ -1,7 +1,8 @@
 """`pocketlm eval report`: files are written, and what is wrong is said."""
 
-from evaluate.runs import choices, keep, rights
 from program import check_refusal
+
+from evaluate.runs import choices, keep, rights
 
 
 def test_a_page_and_markdown(pocketlm, tmp_path):

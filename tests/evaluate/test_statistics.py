@@ -50,10 +50,13 @@ def test_the_mean_of_scores_that_are_not_0_or_1():
     found = mean(scores)
     reference = stats.t.interval(0.95, 29, scores.mean(), stats.sem(scores))
     assert (found.low, found.high) == pytest.approx(reference)
-    assert found.error == pytest.approx(stats.sem(scores))
 
 
 def test_one_item_tells_nothing_of_the_others():
+    alone = paired([0.2], [0.1])
+    assert math.isnan(alone.interval()[0])
+    assert alone.p_below(-0.05) == 1
+    assert math.isnan(mean_of_differences([alone, paired([1, 0], [1, 1])]).interval()[0])
     assert math.isnan(mean([0.4]).low)
     assert mean([1.0]).low == pytest.approx(
         stats.binomtest(1, 1).proportion_ci(method="wilson").low
@@ -189,7 +192,10 @@ def test_tasks_count_alike_however_long_they_are():
     short, long = mean([1, 1, 0, 0]), mean([0] * 75 + [1] * 25)
     found = mean_of_means([short, long])
     assert found.value == pytest.approx(0.375)
-    assert found.error == pytest.approx(math.hypot(0.25, math.sqrt(0.25 * 0.75 / 100)) / 2)
+    assert found.count == 104
+    reach = math.hypot(short.value - short.low, long.value - long.low) / 2
+    assert found.low == pytest.approx(found.value - reach)
+    assert mean_of_means([mean([0] * 9), mean([0] * 9)]).high > 0.1
 
     def draw(random):
         tasks = []

@@ -46,8 +46,6 @@ class Estimate:
     low: float
     high: float
     count: int
-    #: The standard error; of 0/1 scores that of the sample.
-    error: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,8 @@ class Difference:
 
     def p_below(self, limit: float) -> float:
         """One-sided p value of "the difference is `limit` or more": small where it is less."""
+        if math.isnan(self.error):
+            return 1.0  # one item, or one group, tells nothing
         if self.error == 0:
             return float(self.centre >= limit)
         return student_cdf((self.centre - limit) / self.error, self.freedom)
@@ -90,22 +90,26 @@ def mean(values: Sequence[float], groups: Sequence[Hashable] | None = None) -> E
         error, freedom = _clustered_error(scores, clusters)
     elif set(scores) <= {0.0, 1.0}:
         low, high = wilson(int(scores.sum()), count)
-        return Estimate(value, low, high, count, math.sqrt(value * (1 - value) / count))
+        return Estimate(value, low, high, count)
     elif count == 1:
         error, freedom = math.nan, 1.0
     else:
         error, freedom = float(scores.std(ddof=1)) / math.sqrt(count), count - 1.0
     reach = student_quantile((1 + CONFIDENCE) / 2, freedom) * error
-    return Estimate(value, value - reach, value + reach, count, error)
+    return Estimate(value, value - reach, value + reach, count)
 
 
 def mean_of_means(means: Sequence[Estimate]) -> Estimate:
-    """The mean over tasks, each counting alike however many items it has."""
-    value = math.fsum(each.value for each in means) / len(means)
-    error = math.sqrt(math.fsum(each.error**2 for each in means)) / len(means)
-    reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
-    count = sum(each.count for each in means)
-    return Estimate(value, value - reach, value + reach, count, error)
+    """The mean over tasks, each counting alike however many items it has.
+
+    Its interval comes from theirs (Zou and Donner 2008, "method of variance estimates recovery"),
+    so that it is not symmetric where they are not.
+    """
+    tasks = len(means)
+    value = math.fsum(each.value for each in means) / tasks
+    below = math.sqrt(math.fsum((each.value - each.low) ** 2 for each in means)) / tasks
+    above = math.sqrt(math.fsum((each.high - each.value) ** 2 for each in means)) / tasks
+    return Estimate(value, value - below, value + above, sum(each.count for each in means))
 
 
 def wilson(right: int, count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -232,7 +236,7 @@ def student_cdf(t: float, freedom: float) -> float:
     By its finite sum for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4);
     between two of them the reciprocals are interpolated.
     """
-    if math.isnan(t):
+    if math.isnan(t) or math.isnan(freedom):
         return math.nan
     if freedom > _MANY:
         return NormalDist().cdf(t)
