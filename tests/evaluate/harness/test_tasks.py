@@ -10,6 +10,7 @@ from evaluate.harness import rows
 from pocketlm.errors import ParameterError
 from pocketlm.evaluate.harness import published
 from pocketlm.evaluate.harness.data import local
+from pocketlm.evaluate.harness.shots import enough
 from pocketlm.evaluate.harness.tasks import SUITE
 
 
@@ -163,8 +164,17 @@ def test_an_item_is_never_its_own_example(build):
 
 def test_too_many_shots_are_an_error(build):
     for name in ("phi3_piqa", "phi3_mmlu"):
-        with pytest.raises(ParameterError, match=r"99 examples .* holds (12|6).*--shots"):
+        with pytest.raises(ParameterError, match=r"99 examples .* there are (12|6);.*--shots"):
             build(name, shots=99)
+
+
+def test_too_many_shots_are_known_before_any_prompt_is_made(manager, data):
+    with local(data):
+        (task,) = manager.load(["bbh_cot_fewshot_boolean_expressions"])["tasks"].values()
+    enough(task)
+    task.set_config("num_fewshot", 4)
+    with pytest.raises(ParameterError, match=r"^bbh_cot_.*: 4 examples .* there are 3;"):
+        enough(task)
 
 
 def test_truthfulqa_s_true_option_stands_anywhere(build):

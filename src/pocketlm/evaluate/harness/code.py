@@ -19,7 +19,7 @@ from pocketlm.evaluate.harness.members import members
 
 _FENCE = re.compile(r"```(?:python|py)?\n(.*?)(?:\n```|\Z)", re.DOTALL)
 #: Where a function has ended that goes on without a fence: at the next line that is not its own.
-_AFTER = re.compile(r"\n(?=\S)")
+_AFTER = re.compile(r"\n(?=[^\s)\]}])")
 #: As long as the benchmarks' own judges wait, with time for an interpreter to start.
 _LIMITS = sandbox.Limits(seconds=5.0)
 

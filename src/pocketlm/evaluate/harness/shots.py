@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.samplers import ContextSampler
-from lm_eval.api.task import ConfigurableTask
+from lm_eval.api.task import ConfigurableTask, Task
 
 from pocketlm.errors import ParameterError
 
@@ -62,9 +62,20 @@ class BySubject(ConfigurableTask):  # type: ignore[misc]
         return str(super().fewshot_context(doc, num_fewshot, **options))
 
 
-def _enough(wanted: int, found: Sequence[Item]) -> None:
+def enough(task: Task) -> None:
+    """Raise ParameterError where a task is to show more examples than there are.
+
+    The harness would come to it at the first item, and break off with an assertion.
+    """
+    sampler, wanted = getattr(task, "sampler", None), task.config.num_fewshot or 0
+    if sampler is not None:
+        _enough(wanted, sampler.df, f"{task.task_name}: ")
+
+
+def _enough(wanted: int, found: Sequence[Item], task: str = "") -> None:
     if len(found) < wanted:
         raise ParameterError(
-            f"{wanted} examples are to be shown before each item, and the data holds {len(found)}; "
-            "ask for fewer by --shots, or place more items in the split that examples come from"
+            f"{task}{wanted} examples are to be shown before each item, and there are "
+            f"{len(found)}; ask for fewer by --shots, or place more items in the split that "
+            "examples come from"
         )
