@@ -97,6 +97,23 @@ class KVCache:
     def data(self, block: int) -> Bytes:
         """A block's memory, not a copy: uint8 [block_bytes], writable. It has a reference."""
 
+class Adapter:
+    """What a low-rank adapter (LoRA) adds to the projections of an executor. It never changes."""
+
+    def __init__(
+        self, parts: Sequence[tuple[int, Matrix, Sequence[tuple[int, Floats] | None]]]
+    ) -> None:
+        """Each part is (operation, down, ups): what is added to the operation of that number.
+
+        `down` is a float matrix [n, input's width], which is kept. For each weight of the operation
+        there is, in `ups`, None or (first, up), which is copied: up float32 [weight's rows, rank]
+        times the numbers first … first + rank - 1 of down @ input is added to the weight's
+        product. Raises ValueError for parts that contradict themselves or each other.
+        """
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parts."""
+
 class Executor:
     """Runs a program. Operations are appended once, then `run` does a whole step in one call.
 
@@ -137,14 +154,15 @@ class Executor:
         tokens: Ints,
         segments: Sequence[tuple[int, int, int, Ints]],
         picks: Ints,
+        adapters: Sequence[Adapter | None] = (),
     ) -> Floats:
         """One step over the tokens of several sequences at once.
 
         `tokens` int32 [n]. Each segment is (count, first position, rope set, block table): the next
         `count` tokens continue one sequence from that position; `table[p // block_positions]` is
         the block that holds position p, or -1 where the window has passed it. `picks` int32 [m] are
-        indices into `tokens`, ascending. Returns the last buffer written: float32 [m, width]
-        (logits), or [0, width].
+        indices into `tokens`, ascending. `adapters` has one, or None, for each segment; or it is
+        empty. Returns the last buffer written: float32 [m, width] (logits), or [0, width].
         """
 
 def quantise(

@@ -2,6 +2,7 @@
 #include "executor.h"
 
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -256,10 +257,66 @@ struct Model {
     }
 };
 
+// An adapter of the model's second layer, and the model with it merged.
+struct Adapted {
+    Adapted(const Model& base, Type type, uint32_t seed) : merged(base) {
+        Random random(seed);
+        Layer& layer = merged.blocks[1];
+        const int queries = base.options.heads * head_dim;
+        std::vector<Adapter::Part> parts;
+        // Operations: an embedding, five of each layer.
+        const auto add = [&](int place, int rank, int columns, std::vector<Weight*> weights,
+                             const std::vector<std::pair<int, int>>& ups) {
+            downs.emplace_back(type, rank, columns, random);
+            parts.push_back({1 + 5 + place, downs.back().matrix, {}});
+            for (size_t i = 0; i < ups.size(); ++i) {
+                const auto [first, count] = ups[i];
+                if (count == 0) {
+                    parts.back().ups.emplace_back();
+                    continue;
+                }
+                Weight& weight = *weights[i];
+                const std::vector<float> up =
+                    uniform(random, static_cast<size_t>(weight.rows * count));
+                parts.back().ups.emplace_back(first, weight.rows, count, up.data());
+                merge(weight, downs.back(), first, count, up);
+            }
+        };
+        // Of q and v, with numbers of their own; k is left as it is.
+        add(0, 23, hidden, {&layer.q, &layer.k, &layer.v}, {{0, 3}, {0, 0}, {3, 20}});
+        add(2, 1, queries, {&layer.o}, {{0, 1}});
+        // Gate and up share numbers.
+        add(3, 5, hidden, {&layer.gate, &layer.up}, {{0, 5}, {1, 4}});
+        add(4, 17, wide, {&layer.down}, {{0, 17}});
+        adapter = std::make_unique<Adapter>(std::move(parts));
+    }
+
+    static void merge(Weight& weight, const Weight& down, int first, int count,
+                      const std::vector<float>& up) {
+        const size_t columns = static_cast<size_t>(weight.columns);
+        for (size_t row = 0; row < static_cast<size_t>(weight.rows); ++row) {
+            for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+                const double factor =
+                    static_cast<double>(up[row * static_cast<size_t>(count) + i]);
+                for (size_t column = 0; column < columns; ++column) {
+                    weight.numbers[row * columns + column] +=
+                        factor * down.numbers[(static_cast<size_t>(first) + i) * columns + column];
+                }
+            }
+        }
+    }
+
+    Model merged;
+    std::deque<Weight> downs;
+    std::unique_ptr<Adapter> adapter;
+};
+
 // A model with a pool, a cache and a sequence in it.
 struct Session {
-    Session(const Model& m, int threads, const char* instruction_set, const char* cache_type = "f16")
+    Session(const Model& m, int threads, const char* instruction_set, const char* cache_type = "f16",
+            const Adapter* own = nullptr)
         : model(m),
+          adapter(own),
           cache(std::make_shared<KVCache>(layers, m.options.kv_heads, head_dim, cache_type)),
           executor(m.executor(std::make_shared<ThreadPool>(threads, instruction_set), cache)) {}
 
@@ -284,7 +341,7 @@ struct Session {
         }
         std::vector<float> out(static_cast<size_t>(count * vocabulary));
         executor->run(tokens.data(), count, {{count, length, model.options.rope_set, blocks.data(),
-                                              static_cast<int>(blocks.size())}},
+                                              static_cast<int>(blocks.size()), adapter}},
                       picks.data(), count, out.data());
         length += count;
         return out;
@@ -303,6 +360,7 @@ struct Session {
     }
 
     const Model& model;
+    const Adapter* adapter;
     std::shared_ptr<KVCache> cache;
     std::unique_ptr<Executor> executor;
     std::vector<int32_t> blocks;
@@ -476,6 +534,166 @@ TEST(sequences_in_one_step_do_not_meet) {
                      out.begin() + vocabulary));
     CHECK(std::equal(second_alone.end() - vocabulary, second_alone.end(),
                      out.begin() + 2 * vocabulary));
+}
+
+TEST(an_adapter_gives_what_merged_weights_give) {
+    for (Type type : {Type::F32, Type::F16, Type::BF16}) {
+        const Model model{Options{}};
+        const Adapted adapted(model, type, 11);
+        const std::vector<int32_t> tokens = some_tokens(75);
+        const std::vector<Numbers> expected = adapted.merged.logits(tokens);
+        const std::vector<float> without = Session(model, 1, "").feed(tokens);
+        CHECK(distance(without, expected) > 0.03);
+        for (const Kernels* kernels : available_kernels()) {
+            const auto feed = [&](int threads, size_t size) {
+                return Session(model, threads, kernels->name, "f16", adapted.adapter.get())
+                    .feed(tokens, size);
+            };
+            const std::vector<float> at_once = feed(1, 75);
+            CHECK(distance(at_once, expected) < 1e-3);
+            CHECK(feed(3, 75) == at_once);
+            for (size_t size : {size_t{1}, size_t{7}, size_t{32}, size_t{40}}) {
+                CHECK(feed(2, size) == at_once);
+            }
+        }
+    }
+}
+
+TEST(an_adapter_adds_to_quantised_weights) {
+    Random random(3);
+    constexpr int columns = 64;
+    for (const Kernels* kernels : available_kernels()) {
+        const auto pool = std::make_shared<ThreadPool>(2, kernels->name);
+        const auto cache = std::make_shared<KVCache>(1, 1, 2, "f16");
+        const Weight embedding(Type::F16, vocabulary, columns, random);
+        const Weight gate(Type::Q4_0, 37, columns, random);
+        const Weight up(Type::Q4_0, 37, columns, random);
+        const Weight head(Type::F32, 37, 37, random);
+        const Weight down(Type::F32, 4, columns, random);
+        Executor executor(pool, cache, {columns, 37, 37, 37}, {1, 1, 2, 1.0f, 0}, {{{}}, 1.0f, false},
+                          epsilon);
+        executor.embed(0, embedding.matrix);
+        executor.project(0, 1, {gate.matrix, up.matrix}, {}, {}, true, false);
+        executor.pick(1, 2);
+        executor.project(2, 3, {head.matrix}, {}, {}, false, false);
+        const std::vector<float> numbers = uniform(random, 37 * 4);
+        Weight merged = up;
+        Adapted::merge(merged, down, 0, 4, numbers);
+        std::vector<Adapter::Part> parts;
+        parts.push_back({1, down.matrix, {{}, {0, 37, 4, numbers.data()}}});
+        const Adapter adapter(std::move(parts));
+        for (int count : {1, 2, 9, 70}) {
+            const std::vector<int32_t> tokens = some_tokens(count);
+            const std::vector<int32_t> blocks = {cache->allocate(), cache->allocate(),
+                                                 cache->allocate()};
+            const int32_t pick = count - 1;
+            std::vector<float> out(37);
+            executor.run(tokens.data(), count, {{count, 0, 0, blocks.data(), 3, &adapter}}, &pick, 1,
+                         out.data());
+            const auto begin = embedding.numbers.begin() + tokens.back() * columns;
+            const Numbers x(begin, begin + columns);
+            Numbers gated = gate(x);
+            const Numbers u = merged(x);
+            for (size_t i = 0; i < gated.size(); ++i) {
+                gated[i] = gated[i] / (1.0 + std::exp(-gated[i])) * u[i];
+            }
+            const Numbers expected = head(gated);
+            double error = 0.0;
+            double size = 0.0;
+            for (size_t i = 0; i < expected.size(); ++i) {
+                error += std::pow(static_cast<double>(out[i]) - expected[i], 2);
+                size += expected[i] * expected[i];
+            }
+            CHECK(std::sqrt(error / size) < 0.02);
+        }
+    }
+}
+
+TEST(adapters_in_one_step_do_not_meet) {
+    const Model model{Options{}};
+    const Adapted one(model, Type::F32, 11);
+    const Adapted two(model, Type::BF16, 12);
+    const std::vector<const Adapter*> adapters = {nullptr, one.adapter.get(), two.adapter.get(),
+                                                  one.adapter.get(), nullptr};
+    const std::vector<int> counts = {21, 1, 9, 30, 1};
+    for (const Kernels* kernels : available_kernels()) {
+        for (int threads : {1, 3}) {
+            Session session(model, threads, kernels->name);
+            std::vector<std::vector<int32_t>> blocks;
+            std::vector<Segment> segments;
+            std::vector<int32_t> tokens;
+            std::vector<int32_t> picks;
+            std::vector<float> alone;
+            for (size_t i = 0; i < counts.size(); ++i) {
+                blocks.push_back({session.cache->allocate()});
+            }
+            for (size_t i = 0; i < counts.size(); ++i) {
+                const std::vector<int32_t> own = some_tokens(counts[i], static_cast<uint32_t>(i));
+                segments.push_back({counts[i], 0, 0, blocks[i].data(), 1, adapters[i]});
+                tokens.insert(tokens.end(), own.begin(), own.end());
+                const std::vector<float> logits =
+                    Session(model, 1, kernels->name, "f16", adapters[i]).feed(own);
+                alone.insert(alone.end(), logits.begin(), logits.end());
+            }
+            for (int i = 0; i < static_cast<int>(tokens.size()); ++i) {
+                picks.push_back(i);
+            }
+            std::vector<float> together(alone.size());
+            session.executor->run(tokens.data(), static_cast<int>(tokens.size()), segments,
+                                  picks.data(), static_cast<int>(picks.size()), together.data());
+            CHECK(together == alone);
+        }
+    }
+}
+
+TEST(wrong_adapters_are_refused) {
+    Random random(5);
+    const std::vector<float> numbers(64 * 64, 1.0f);
+    const auto up = [&](int first, int rows, int rank) {
+        return Adapter::Up(first, rows, rank, numbers.data());
+    };
+    for (int wrong : {0, -1, (1 << 24) + 1, greatest}) {
+        CHECK_REFUSED(up(0, wrong, 1));
+        CHECK_REFUSED(up(0, 1, wrong));
+    }
+    const Weight down(Type::F32, 4, hidden, random);
+    const auto make = [&](int operation, const std::shared_ptr<Matrix>& matrix,
+                          std::vector<Adapter::Up> ups) {
+        std::vector<Adapter::Part> parts;
+        parts.push_back({operation, matrix, std::move(ups)});
+        return Adapter(std::move(parts));
+    };
+    for (int operation : {-1, 1 << 16, greatest}) {
+        CHECK_REFUSED(make(operation, down.matrix, {}));
+    }
+    CHECK_REFUSED(make(1, nullptr, {}));
+    CHECK_REFUSED(make(1, Weight(Type::Q8_0, 4, 32, random).matrix, {}));
+    CHECK_REFUSED(make(1, down.matrix, {up(0, 4, 5)}));
+    CHECK_REFUSED(make(1, down.matrix, {up(1, 4, 4)}));
+    CHECK_REFUSED(make(1, down.matrix, {up(-1, 4, 4)}));
+    CHECK_REFUSED(make(1, down.matrix, {up(greatest, 4, 4)}));
+    CHECK_REFUSED(Adapter({{1, down.matrix, {}}, {1, down.matrix, {}}}));
+
+    // Each is sound, but for another program.
+    const Model model{Options{}};
+    const int keys = 2 * head_dim;
+    const int queries = 4 * head_dim;
+    const auto refused = [&](const Adapter& adapter) {
+        Session session(model, 1, "", "f16", &adapter);
+        CHECK_REFUSED(session.feed({1}));
+    };
+    refused(make(0, down.matrix, {up(0, vocabulary, 4)}));                // an embedding
+    refused(make(2, down.matrix, {up(0, hidden, 4)}));                    // attention
+    refused(make(11, down.matrix, {up(0, hidden, 4)}));                   // the picked rows
+    refused(make(12, down.matrix, {up(0, vocabulary, 4)}));               // their projection
+    refused(make(13, down.matrix, {up(0, vocabulary, 4)}));               // none
+    refused(make(1, down.matrix, {}));
+    refused(make(1, down.matrix, {up(0, queries, 4), {}}));
+    refused(make(1, down.matrix, {up(0, keys, 4), {}, {}}));
+    refused(make(1, Weight(Type::F32, 4, hidden + 1, random).matrix, {up(0, queries, 4), {}, {}}));
+    const Adapter fits = make(1, down.matrix, {up(0, queries, 4), {}, {}});
+    CHECK_EQUAL(fits.bytes(), 4 * 4 * hidden + 4 * 4 * 32);
+    Session(model, 1, "", "f16", &fits).feed({1});
 }
 
 TEST(a_step_may_pick_nothing) {

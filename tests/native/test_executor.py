@@ -245,6 +245,81 @@ def test_wrong_kinds_of_arguments_are_refused(changes: dict[str, Any]) -> None:
         Tiny(**changes)
 
 
+def ups(*given: tuple[int, int, int] | None) -> list[Any]:
+    """Projections up: (first, rows, rank) of each weight."""
+    numbers = np.random.default_rng(5)
+    return [up and (up[0], numbers.standard_normal(up[1:], np.float32)) for up in given]
+
+
+def test_an_adapter_is_for_its_segments_alone(built: Tiny) -> None:
+    down = built.matrix(2)
+    adapter = _native.Adapter([(1, down, ups((0, 3 * HIDDEN, 2))), (3, down, ups((1, HIDDEN, 1)))])
+    assert adapter.nbytes == 2 * 4 * 2 * HIDDEN + 4 * 16 * 2 * 2 + 4 * 16
+    blocks = [ints(built.cache.allocate()) for _ in range(4)]
+
+    def run(*adapters: _native.Adapter | None) -> np.ndarray:
+        count = max(len(adapters), 1)
+        segments = [(3, 0, 0, block) for block in blocks[:count]]
+        tokens = ints(*[1, 2, 3] * count)
+        return built.executor.run(tokens, segments, ints(*range(2, 3 * count, 3)), adapters)
+
+    (plain,) = run()
+    (changed,) = run(adapter)
+    assert np.abs(changed - plain).max() > 0.01
+    np.testing.assert_array_equal(run(None)[0], plain)
+    mixed = run(adapter, None, None, adapter)
+    np.testing.assert_array_equal(mixed, [changed, plain, plain, changed])
+    del adapter  # what a step is given, it keeps
+    (again,) = run(_native.Adapter([(1, built.matrix(2), ups(None))]))
+    np.testing.assert_array_equal(again, plain)
+
+
+def test_wrong_adapters_are_refused(built: Tiny) -> None:
+    block = ints(built.cache.allocate())
+    down = built.matrix(2)
+
+    def run(adapters: Any) -> None:
+        built.executor.run(ints(1), [(1, 0, 0, block)], ints(0), adapters)
+
+    good = _native.Adapter([(1, down, ups((0, 3 * HIDDEN, 2)))])
+    run([good])
+    refused(ValueError, run, [good, good])
+    refused(ValueError, run, [None, None])
+    for wrong in (None, good, [3], [down]):
+        refused(TypeError, run, wrong)
+    for operation, rows in ((0, VOCABULARY), (2, HIDDEN), (4, HIDDEN), (5, VOCABULARY), (6, 8)):
+        refused(ValueError, run, [_native.Adapter([(operation, down, ups((0, rows, 2)))])])
+    refused(ValueError, run, [_native.Adapter([(1, down, [])])])
+    refused(ValueError, run, [_native.Adapter([(1, down, ups((0, HIDDEN, 2)))])])
+    narrow = built.matrix(2, HIDDEN - 1)
+    refused(ValueError, run, [_native.Adapter([(1, narrow, ups((0, 3 * HIDDEN, 2)))])])
+
+    for parts in (
+        [(-1, down, [])],
+        [(2**16, down, [])],
+        [(1, down, []), (1, down, [])],
+        [(1, down, ups((1, 8, 2)))],
+        [(1, down, ups((-1, 8, 2)))],
+        [(1, down, ups((2**31 - 1, 8, 2)))],
+        [(1, down, ups((0, 0, 2)))],
+        [(1, down, ups((0, 8, 0)))],
+    ):
+        refused(ValueError, _native.Adapter, parts)
+    for kinds in (
+        None,
+        [None],
+        [(1, None)],
+        [(1, down, None)],
+        [(2**40, down, [])],
+        [(1, np.ones((2, 8), np.float32), [])],
+        [(1, down, [(0, np.ones((8, 2)))])],
+        [(1, down, [(0, np.ones(8, np.float32))])],
+        [(1, down, [(0, np.ones((2, 8), np.float32).T)])],
+    ):
+        refused(TypeError, _native.Adapter, kinds)
+    refused(ValueError, _native.Adapter, [(1, None, [])])
+
+
 @pytest.mark.usefixtures("limited_memory")
 def test_a_step_that_needs_too_much_memory_is_an_error() -> None:
     # A row of the last buffer takes 64 MiB.

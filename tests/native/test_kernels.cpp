@@ -600,6 +600,46 @@ TEST(values_are_blended_as_in_float64) {
     });
 }
 
+TEST(low_rank_products_are_added_as_in_float64) {
+    Random random(12);
+    for (const Kernels* kernels : available_kernels()) {
+        for (int rank : {1, 7, 16, 65}) {
+            for (int count : {1, 2, 3, 4, 5, 8, 13, 128}) {
+                const int stride = rank + 3;
+                const std::vector<float> panel = uniform(random, static_cast<size_t>(rank * 16));
+                const std::vector<float> factors =
+                    uniform(random, static_cast<size_t>(count * stride));
+                std::vector<float> before = uniform(random, static_cast<size_t>(count * 16 + 1));
+                before.back() = guard;
+                std::vector<float> out = before;
+                kernels->add_low_rank(panel.data(), rank, factors.data(),
+                                      static_cast<size_t>(stride), count, out.data());
+                CHECK_EQUAL(out.back(), guard);
+                for (int row = 0; row < count; ++row) {
+                    std::vector<float> alone(before.begin() + row * 16,
+                                             before.begin() + (row + 1) * 16);
+                    kernels->add_low_rank(panel.data(), rank, factors.data() + row * stride,
+                                          static_cast<size_t>(stride), 1, alone.data());
+                    for (int column = 0; column < 16; ++column) {
+                        const size_t at = static_cast<size_t>(row * 16 + column);
+                        double expected = static_cast<double>(before[at]);
+                        double magnitude = std::fabs(expected);
+                        for (int i = 0; i < rank; ++i) {
+                            const double term =
+                                static_cast<double>(factors[static_cast<size_t>(row * stride + i)]) *
+                                static_cast<double>(panel[static_cast<size_t>(i * 16 + column)]);
+                            expected += term;
+                            magnitude += std::fabs(term);
+                        }
+                        CHECK_CLOSE(out[at], expected, 2e-6 * magnitude);
+                        CHECK_EQUAL(out[at], alone[static_cast<size_t>(column)]);
+                    }
+                }
+            }
+        }
+    }
+}
+
 // The whole way of a product: quantise, tiles, panels, threads.
 TEST(threads_and_batches_change_nothing) {
     Random random(9);

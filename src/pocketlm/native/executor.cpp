@@ -78,6 +78,12 @@ Executor::Executor(std::shared_ptr<ThreadPool> pool, std::shared_ptr<KVCache> ca
     }
 }
 
+void Executor::append(Operation operation) {
+    operation.place = operations_.size();
+    operations_.push_back(std::move(operation));
+    phases_.emplace_back();
+}
+
 void Executor::embed(int output, std::shared_ptr<const Matrix> weight) {
     require(operations_.empty(), "a program begins with its one embedding");
     require(output >= 0 && output < static_cast<int>(widths_.size()), "no such buffer");
@@ -86,8 +92,7 @@ void Executor::embed(int output, std::shared_ptr<const Matrix> weight) {
     operation.kind = Kind::Embed;
     operation.output = output;
     operation.weights.push_back(std::move(weight));
-    operations_.push_back(std::move(operation));
-    phases_.emplace_back();
+    append(std::move(operation));
 }
 
 void Executor::project(int input, int output, std::vector<std::shared_ptr<const Matrix>> weights,
@@ -131,8 +136,7 @@ void Executor::project(int input, int output, std::vector<std::shared_ptr<const 
     operation.norm = std::move(norm);
     operation.gate = gate;
     operation.add = add;
-    operations_.push_back(std::move(operation));
-    phases_.emplace_back();
+    append(std::move(operation));
 }
 
 void Executor::attend(int input, int output, int layer) {
@@ -151,8 +155,7 @@ void Executor::attend(int input, int output, int layer) {
     operation.input = input;
     operation.output = output;
     operation.layer = layer;
-    operations_.push_back(std::move(operation));
-    phases_.emplace_back();
+    append(std::move(operation));
 }
 
 void Executor::pick(int input, int output) {
@@ -167,8 +170,7 @@ void Executor::pick(int input, int output) {
     operation.kind = Kind::Pick;
     operation.input = input;
     operation.output = output;
-    operations_.push_back(std::move(operation));
-    phases_.emplace_back();
+    append(std::move(operation));
 }
 
 int Executor::output_width() const {
@@ -215,11 +217,31 @@ void Executor::check(const int32_t* tokens, int count, const std::vector<Segment
             require(cache_->holds(segment.blocks[block]),
                     "a segment needs a block that the cache does not hold");
         }
+        if (segment.adapter != nullptr) {
+            check(*segment.adapter);
+        }
     }
     require(total == count, "the segments do not add up to the tokens");
     for (int i = 0; i < pick_count; ++i) {
         require(picks[i] >= 0 && picks[i] < count && (i == 0 || picks[i] > picks[i - 1]),
                 "the picks are not ascending indices into the tokens");
+    }
+}
+
+void Executor::check(const Adapter& adapter) const {
+    for (const Adapter::Part& part : adapter.parts()) {
+        const size_t place = static_cast<size_t>(part.operation);
+        require(place < operations_.size() && operations_[place].kind == Kind::Project &&
+                    !operations_[place].picked,
+                "an adapter adds to what is no projection of all rows");
+        const Operation& operation = operations_[place];
+        require(part.down->columns() == width(operation.input) &&
+                    part.ups.size() == operation.weights.size(),
+                "an adapter is for another program");
+        for (size_t i = 0; i < part.ups.size(); ++i) {
+            require(part.ups[i].rank == 0 || part.ups[i].rows == operation.weights[i]->rows(),
+                    "an adapter is for another program");
+        }
     }
 }
 
@@ -372,24 +394,58 @@ void Executor::prepare_rows(const Operation& operation, int first, int last, Inp
             inputs.quantised.quantise(kernels, row, columns, *tile, i - tile->first);
         }
     }
+    if (lowered_width_ > 0 && !operation.picked) {
+        lower_rows(operation, first, last, inputs);
+    }
 }
 
-// The rows of a tile as weights read them that are not prepared: float32.
-const float* Executor::float_rows(const Operation& operation, const RowTile& tile,
-                                  const Inputs& inputs) {
+// What comes down of the rows first … last - 1, for those that have an adapter.
+void Executor::lower_rows(const Operation& operation, int first, int last, Inputs& inputs) {
+    constexpr int together = 8;
+    float values[together * panel_rows];
+    while (first < last) {
+        const Adapted own = adapted(first, std::min(first + together, last));
+        const Adapter::Part* part = own.adapter ? own.adapter->part(operation.place) : nullptr;
+        for (int panel = 0; part != nullptr && panel < part->down->panels(); ++panel) {
+            const Matrix& down = *part->down;
+            pool_->kernels().multiply_rows[static_cast<int>(down.type())](
+                down.stored_rows(panel), down.stride(), down.rows_in(panel), down.columns(),
+                float_rows(operation, first, inputs), own.last - first, values);
+            for (int row = first; row < own.last; ++row) {
+                std::copy_n(values + (row - first) * panel_rows, down.rows_in(panel),
+                            inputs.lowered.data() + static_cast<size_t>(row) * lowered_width_ +
+                                panel * panel_rows);
+            }
+        }
+        first = own.last;
+    }
+}
+
+// The adapter of row `first`, and the first row after it, up to `last`, that has another.
+Executor::Adapted Executor::adapted(int first, int last) const {
+    const auto of = [&](int row) { return segment_of_[static_cast<size_t>(row)]->adapter; };
+    const Adapter* const adapter = of(first);
+    while (++first < last && of(first) == adapter) {
+    }
+    return {adapter, first};
+}
+
+// The rows from `first` on as weights read them that are not prepared: float32.
+const float* Executor::float_rows(const Operation& operation, int first, const Inputs& inputs) {
     if (operation.norm.empty()) {
-        return row_of(operation.input, tile.first);
+        return row_of(operation.input, first);
     }
     return inputs.normalised.data() +
-           static_cast<size_t>(tile.first) * static_cast<size_t>(width(operation.input));
+           static_cast<size_t>(first) * static_cast<size_t>(width(operation.input));
 }
 
-// product.out[tile.size][16] = its panel times the tile's rows, plus the bias.
+// product.out[tile.size][16] = its panel times the tile's rows, plus the bias and what adapters add.
 void Executor::multiply_tile(const Operation& operation, const Product& product,
                              const RowTile& tile, const Inputs& inputs) {
     multiply_panel(pool_->kernels(), *operation.weights[product.weight], product.panel, tile,
-                   inputs.quantised, float_rows(operation, tile, inputs), product.out);
+                   inputs.quantised, float_rows(operation, tile.first, inputs), product.out);
     add_bias(operation, product, tile);
+    add_adapters(operation, product, tile, inputs);
 }
 
 // The same twice.
@@ -397,9 +453,11 @@ void Executor::multiply_tiles(const Operation& operation, const Product& first,
                               const Product& second, const RowTile& tile, const Inputs& inputs) {
     multiply_panels(pool_->kernels(), {*operation.weights[first.weight], first.panel},
                     {*operation.weights[second.weight], second.panel}, tile, inputs.quantised,
-                    float_rows(operation, tile, inputs), first.out, second.out);
+                    float_rows(operation, tile.first, inputs), first.out, second.out);
     add_bias(operation, first, tile);
     add_bias(operation, second, tile);
+    add_adapters(operation, first, tile, inputs);
+    add_adapters(operation, second, tile, inputs);
 }
 
 void Executor::add_bias(const Operation& operation, const Product& product, const RowTile& tile) {
@@ -412,6 +470,26 @@ void Executor::add_bias(const Operation& operation, const Product& product, cons
         for (int row = 0; row < rows; ++row) {
             product.out[token * panel_rows + row] += bias[row];
         }
+    }
+}
+
+void Executor::add_adapters(const Operation& operation, const Product& product,
+                            const RowTile& tile, const Inputs& inputs) const {
+    if (lowered_width_ == 0 || operation.picked) {
+        return;
+    }
+    const int last = tile.first + tile.size;
+    for (int first = tile.first; first < last;) {
+        const Adapted own = adapted(first, last);
+        const Adapter::Part* part = own.adapter ? own.adapter->part(operation.place) : nullptr;
+        if (part != nullptr && part->ups[product.weight].rank > 0) {
+            const Adapter::Up& up = part->ups[product.weight];
+            pool_->kernels().add_low_rank(
+                up.panel(product.panel), up.rank,
+                inputs.lowered.data() + static_cast<size_t>(first) * lowered_width_ + up.first,
+                lowered_width_, own.last - first, product.out + (first - tile.first) * panel_rows);
+        }
+        first = own.last;
     }
 }
 

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "adapter.h"
 #include "attention.h"
 #include "cache.h"
 #include "matrix.h"
@@ -37,13 +38,14 @@ struct RopeShape {
 };
 
 // The next `count` tokens of a step continue one sequence from `position`; block p / 32 of its table
-// holds position p.
+// holds position p. What an adapter adds, if there is one, is for this segment alone.
 struct Segment {
     int count;
     int position;
     int rope_set;
     const int32_t* blocks;
     int block_count;
+    const Adapter* adapter = nullptr;
 };
 
 class Executor {
@@ -63,7 +65,8 @@ class Executor {
     int output_width() const;
 
     // Run a step; `out` has pick_count rows of output_width(). Throws std::invalid_argument when a
-    // token, position, block or pick is out of range; std::bad_alloc.
+    // token, position, block or pick is out of range, or an adapter is for another program;
+    // std::bad_alloc.
     void run(const int32_t* tokens, int count, const std::vector<Segment>& segments,
              const int32_t* picks, int pick_count, float* out);
 
@@ -73,6 +76,7 @@ class Executor {
     // What an operation does in a step goes in two phases: its inputs made ready, then the rest.
     struct Operation {
         Kind kind = Kind::Embed;
+        size_t place = 0;     // in the program
         bool picked = false;  // runs on the picked rows alone
         int input = -1;
         int output = -1;
@@ -89,6 +93,7 @@ class Executor {
     struct Inputs {
         QuantisedRows quantised;
         std::vector<float> normalised;
+        std::vector<float> lowered;  // what adapters' projections down make of them
     };
 
     // A panel of one of an operation's weights, and where its product with a tile goes.
@@ -138,7 +143,10 @@ class Executor {
 
     void check(const int32_t* tokens, int count, const std::vector<Segment>& segments,
                const int32_t* picks, int pick_count) const;
+    void check(const Adapter& adapter) const;
+    void append(Operation operation);
     void plan(const std::vector<Segment>& segments);
+    void plan_adapters(const std::vector<Segment>& segments);
     float* row_of(int buffer, int row);
     int width(int buffer) const { return widths_[static_cast<size_t>(buffer)]; }
 
@@ -165,12 +173,21 @@ class Executor {
     void project_panels(const Operation& operation, const std::vector<RowTile>& tiles, int first,
                         int last, const Inputs& inputs);
     void prepare_rows(const Operation& operation, int first, int last, Inputs& inputs);
-    const float* float_rows(const Operation& operation, const RowTile& tile, const Inputs& inputs);
+    const float* float_rows(const Operation& operation, int first, const Inputs& inputs);
+    void lower_rows(const Operation& operation, int first, int last, Inputs& inputs);
     void multiply_tile(const Operation& operation, const Product& product, const RowTile& tile,
                        const Inputs& inputs);
     void multiply_tiles(const Operation& operation, const Product& first, const Product& second,
                         const RowTile& tile, const Inputs& inputs);
     static void add_bias(const Operation& operation, const Product& product, const RowTile& tile);
+    void add_adapters(const Operation& operation, const Product& product, const RowTile& tile,
+                      const Inputs& inputs) const;
+    // Neighbouring rows of one adapter.
+    struct Adapted {
+        const Adapter* adapter;
+        int last;
+    };
+    Adapted adapted(int first, int last) const;
     void write_panel(const Operation& operation, int column, int columns, const RowTile& tile,
                      const float* values);
     void rotate(float* head, const float* cosines, const float* sines) const;
@@ -200,6 +217,7 @@ class Executor {
     std::deque<Phases> phases_;  // of each operation
     std::vector<const Segment*> segment_of_;  // of each row
     std::vector<int> positions_;              // of each row
+    size_t lowered_width_ = 0;                // of a row; 0: no adapter
     std::vector<float> cosines_;
     std::vector<float> sines_;
     std::vector<RowShare> shares_;

@@ -46,6 +46,7 @@ void Executor::plan(const std::vector<Segment>& segments) {
         inputs_[i].quantised.reserve(held, widest);
         grow(inputs_[i].normalised, static_cast<size_t>(held) * static_cast<size_t>(widest));
     }
+    plan_adapters(segments);
     plan_shares();
     grow(cosines_, rows * static_cast<size_t>(rotary_half_));
     grow(sines_, rows * static_cast<size_t>(rotary_half_));
@@ -68,6 +69,18 @@ void Executor::plan(const std::vector<Segment>& segments) {
     rope_phase_.reset(ends_of(shares_, 1), 16);
     for (size_t i = 0; i < operations_.size(); ++i) {
         plan_phases(operations_[i], phases_[i]);
+    }
+}
+
+void Executor::plan_adapters(const std::vector<Segment>& segments) {
+    int widest = 0;
+    for (const Segment& segment : segments) {
+        widest = std::max(widest, segment.adapter == nullptr ? 0 : segment.adapter->widest());
+    }
+    lowered_width_ = static_cast<size_t>(widest);
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+        const int held = i == 0 ? step_.count : 1;
+        grow(inputs_[i].lowered, static_cast<size_t>(held) * lowered_width_);
     }
 }
 
@@ -203,7 +216,10 @@ void Executor::plan_phases(const Operation& operation, Phases& phases) const {
         case Kind::Project: {
             // One row is made ready by each thread for itself: quicker than waiting for another.
             const std::vector<RowShare>& shares = shares_of(operation);
-            phases.ready.reset(ends_of(shares, rows == 1 ? 0 : 1), ready_rows);
+            // With an adapter a row is more work: few rows are shared out.
+            const int step = lowered_width_ == 0 ? ready_rows
+                                                 : std::clamp(rows / threads, 1, ready_rows);
+            phases.ready.reset(ends_of(shares, rows == 1 ? 0 : 1), step);
             const int panels = panels_of(operation);
             size_t bytes = 0;
             for (const std::shared_ptr<const Matrix>& weight : operation.weights) {

@@ -113,11 +113,16 @@ FloatsOut product(const PreparedMatrix& matrix, const FloatRows& x) {
 }
 
 FloatsOut run(Executor& executor, const Ints& tokens,
-              const std::vector<std::tuple<int, int, int, Ints>>& segments, const Ints& picks) {
+              const std::vector<std::tuple<int, int, int, Ints>>& segments, const Ints& picks,
+              const std::vector<std::shared_ptr<Adapter>>& adapters) {
+    if (!adapters.empty() && adapters.size() != segments.size()) {
+        throw nb::value_error("there are not as many adapters as segments");
+    }
     std::vector<Segment> parts;
     for (const auto& [count, position, rope_set, blocks] : segments) {
-        parts.push_back(
-            {count, position, rope_set, blocks.data(), static_cast<int>(blocks.size())});
+        const Adapter* adapter = adapters.empty() ? nullptr : adapters[parts.size()].get();
+        parts.push_back({count, position, rope_set, blocks.data(), static_cast<int>(blocks.size()),
+                         adapter});
     }
     Result result({picks.size(), static_cast<size_t>(executor.output_width())});
     {
@@ -139,6 +144,30 @@ void project(Executor& executor, int input, int output,
     }
     executor.project(input, output, {weights.begin(), weights.end()}, std::move(bias_copies),
                      norm ? copied(*norm) : std::vector<float>(), gate, add);
+}
+
+// A projection up, [rows][rank], and the first of the numbers that it needs.
+using NewUp = std::optional<std::tuple<int, FloatRows>>;
+using NewPart = std::tuple<int, std::shared_ptr<PreparedMatrix>, std::vector<NewUp>>;
+
+std::vector<Adapter::Part> adapter_parts(const std::vector<NewPart>& given) {
+    std::vector<Adapter::Part> parts;
+    for (const auto& [operation, down, ups] : given) {
+        parts.push_back({operation, down, {}});
+        for (const NewUp& up : ups) {
+            if (up.has_value()) {
+                const auto& [first, numbers] = *up;
+                if (numbers.shape(0) > (1 << 24) || numbers.shape(1) > (1 << 24)) {
+                    throw nb::value_error("a projection up is too large");
+                }
+                parts.back().ups.emplace_back(first, static_cast<int>(numbers.shape(0)),
+                                              static_cast<int>(numbers.shape(1)), numbers.data());
+            } else {
+                parts.back().ups.emplace_back();
+            }
+        }
+    }
+    return parts;
 }
 
 // A view of a block, which keeps the block and its cache.
@@ -230,6 +259,15 @@ NB_MODULE(_native, module) {
         .def("copy", &KVCache::copy, nb::arg("block"))
         .def("data", &block_data, nb::arg("block"));
 
+    nb::class_<Adapter>(module, "Adapter")
+        .def(
+            "__init__",
+            [](Adapter* adapter, const std::vector<NewPart>& parts) {
+                new (adapter) Adapter(adapter_parts(parts));
+            },
+            nb::arg("parts").noconvert())
+        .def_prop_ro("nbytes", &Adapter::bytes);
+
     nb::class_<Executor>(module, "Executor")
         .def(
             "__init__",
@@ -261,7 +299,8 @@ NB_MODULE(_native, module) {
         .def("attend", &Executor::attend, nb::arg("input"), nb::arg("output"), nb::arg("layer"))
         .def("pick", &Executor::pick, nb::arg("input"), nb::arg("output"))
         .def("run", &run, nb::arg("tokens").noconvert(), nb::arg("segments").noconvert(),
-             nb::arg("picks").noconvert());
+             nb::arg("picks").noconvert(),
+             nb::arg("adapters") = std::vector<std::shared_ptr<Adapter>>());
 
     define_quantise(module);
 }

@@ -63,6 +63,10 @@ struct Kernels {
     void (*blend_values[cache_type_count])(int rows, int head_dim, int used, const float* weights,
                                            const uint8_t* values, float* sums);
 
+    // out[count][16] += factors[count][rank] x panel[rank][16]; rows of factors are `stride` apart.
+    void (*add_low_rank)(const float* panel, int rank, const float* factors, size_t stride, int count,
+                         float* out);
+
     // The largest of `count` > 0 values.
     float (*largest)(const float* values, int count);
 

@@ -9,6 +9,7 @@
 #include "cache_kernels.h"
 #include "half.h"
 #include "kernels.h"
+#include "low_rank.h"
 
 namespace pocketlm {
 namespace {
@@ -509,7 +510,7 @@ void gate(const float* gates, const float* up, int count, float* out) {
     }
 }
 
-// Sixteen floats, for the cache's kernels.
+// Sixteen floats, for the kernels of the cache and of adapters.
 struct Sixteen {
     static constexpr int rows = 4;
     static constexpr int together = 1;
@@ -633,6 +634,7 @@ constexpr Kernels table(const char* name) {
          match_keys<Sixteen, CacheType::Q4>},
         {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
          blend_values<Sixteen, CacheType::Q4>},
+        add_low_rank<Sixteen>,
         largest,
         exponentials,
         half_from_float,

@@ -4,6 +4,7 @@
 
 #include "cache_kernels.h"
 #include "kernels.h"
+#include "low_rank.h"
 #include "panel.h"
 
 namespace pocketlm {
@@ -130,7 +131,7 @@ void gate(const float* gates, const float* up, int count, float* out) {
     }
 }
 
-// Sixteen floats, for the cache's kernels.
+// Sixteen floats, for the kernels of the cache and of adapters.
 struct Sixteen {
     static constexpr int rows = 1;
     static constexpr int together = 1;
@@ -250,6 +251,7 @@ const Kernels portable_kernels = {
      match_keys<Sixteen, CacheType::Q4>},
     {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
      blend_values<Sixteen, CacheType::Q4>},
+    add_low_rank<Sixteen>,
     largest,
     exponentials,
     half_from_float,
