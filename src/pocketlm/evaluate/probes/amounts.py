@@ -24,6 +24,8 @@ NO_UNIT, OTHER_UNIT = 0.5, 0.25
 ROUNDED = 0.5
 #: Significant digits to which a number may be rounded.
 _DIGITS = 3
+#: A number, and nothing else.
+_BARE = re.compile(r"\W*(?:about|approximately|around)?\W*[\d.,/]+\W*", re.IGNORECASE)
 #: After a number: it is what the sentence is about, "12 is 15% of 80".
 _SUBJECT = re.compile(r"\s*(?:is|are)\b.*\bof\b", re.IGNORECASE)
 
@@ -73,25 +75,28 @@ def constrained(units: Sequence[str]) -> Constrained:
 
 def pattern(units: Sequence[str]) -> str:
     """What a number with one of these units looks like; without, if there are none."""
-    number = r"-?[0-9]{1,7}(\.[0-9]{1,4}|/[0-9]{1,4})?"
+    number = r"-?[0-9]{1,7}(\.[0-9]{1,3}|/[0-9]{1,4})?"
     return f"^{number} ({'|'.join(units)})$" if units else f"^{number}$"
 
 
-def judge(answer: str, facts: Mapping[str, Any]) -> Verdict:
-    """What an answer is worth, by what `facts` made."""
+def judge(answer: str, question: str, facts: Mapping[str, Any]) -> Verdict:
+    """What an answer to a question is worth, by what `facts` made."""
     right, unit = Fraction(facts["right"]), facts["unit"]
     wanted = UNITS[unit] if unit else None
-    text = quantities.plain(answer)
+    text = statements.own(answer, question)
 
     def tells(sentence: str) -> bool:
         return bool(_candidates(sentence, wanted, facts["bare"]))
 
     final = statements.final(text, tells)
-    if final is None:
+    stated = _stated(final, wanted, facts["bare"]) if final else None
+    if final is None or stated is None:
         return _unitless(text, right, unit)
-    stated = _stated(final, wanted, facts["bare"])
     if isinstance(stated, str):
         return Verdict(0.0, stated)
+    announced = None if final.announced else _announced(text)
+    if announced is not None and announced != stated.value:
+        return _unitless(text, right, unit)
     for rival in final.rivals:
         other = _stated(statements.Final(rival, True), wanted, facts["bare"])
         if isinstance(other, Quantity) and not _same(other, stated, wanted):
@@ -117,6 +122,14 @@ def _valued(
     return Verdict(0.0, f"says {said}; it is {wanted}")
 
 
+def _announced(text: str) -> Fraction | None:
+    """The answer that is announced as a number and nothing else: "So the answer is 30."."""
+    final = statements.final(text, lambda sentence: bool(quantities.read(sentence)))
+    if final is None or not final.announced or not _BARE.fullmatch(final.said):
+        return None
+    return quantities.read(final.said)[0].value
+
+
 def _unitless(text: str, right: Fraction, unit: str | None) -> Verdict:
     """Of an answer that states no amount of the right dimension."""
     final = statements.final(text, lambda sentence: bool(_candidates(sentence, None, True)))
@@ -125,7 +138,8 @@ def _unitless(text: str, right: Fraction, unit: str | None) -> Verdict:
         return Verdict(0.0, stated if isinstance(stated, str) else "no number is stated")
     wanted = target(right, unit)
     if stated.value != right:
-        return Verdict(0.0, f"no {UNITS[unit].dimension} is stated; it is {wanted}")
+        said, what = quantities.number(stated.value), UNITS[unit].dimension
+        return Verdict(0.0, f"says {said}, and no {what}; it is {wanted}")
     if stated.unit is None:
         return Verdict(NO_UNIT, f"right number without its unit; it is {wanted}")
     return Verdict(OTHER_UNIT, f"right number, other unit: {stated.unit.name}; it is {wanted}")
@@ -207,6 +221,8 @@ def _agrees(stated: Quantity, right: Fraction, unit: str | None) -> bool:
 
 def _rounds(stated: Quantity, right: Fraction, unit: str | None) -> bool:
     """Whether a stated amount is the right one rounded to the places that it has."""
+    if stated.places is None and stated.value.denominator != 1:
+        return False
     exact = right if unit is None or stated.unit is None else _of(right, unit, stated.unit)
     return abs(stated.value - exact) <= Fraction(1, 2 * 10 ** (stated.places or 0))
 

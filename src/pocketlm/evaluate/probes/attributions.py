@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pocketlm.evaluate.probes.quantities import plain
-from pocketlm.evaluate.probes.statements import after_announcement, denied, sentences
+from pocketlm.evaluate.probes.statements import after_announcement, clauses, denied, sentences
 
 _BREAK = re.compile(
     r"[;:()]|,\s*(?=(?:and|but|so|not|since|because|while|as|where|which|even|although|though"
@@ -34,6 +34,7 @@ _HAPPENS = re.compile(
 )
 _OPEN = re.compile(r"\b(?:or|either|possibly|maybe|perhaps|unclear)\b", re.IGNORECASE)
 _IS = re.compile(r"\b(?:is|be|lies|remains|stays)\b|'s\b", re.IGNORECASE)
+_IN = re.compile(r"\b(?:in|inside|into|within|to|is)\b", re.IGNORECASE)
 #: A person who cannot be told from a pronoun.
 _SOMEBODY = "?"
 
@@ -80,7 +81,8 @@ class _Told:
 def said(answer: str, asked: Asked) -> Said:
     """Which place an answer names at last for what is asked."""
     reader = _Reader(asked)
-    told = [found for text in sentences(plain(answer)) for found in reader.sentence(text)]
+    texts = sentences(plain(answer))
+    told = [found for text in texts for found in reader.sentence(text, alone=len(texts) == 1)]
     if not told:
         return Said("", "names no place for what is asked")
     best = min(each.distance for each in told)
@@ -108,19 +110,19 @@ class _Reader:
         )
         self._thing = re.compile(rf"\b(?:{re.escape(asked.thing)}|it)\b", re.IGNORECASE)
 
-    def sentence(self, text: str) -> list[_Told]:
-        """What a sentence says of what is asked."""
+    def sentence(self, text: str, *, alone: bool) -> list[_Told]:
+        """What a sentence says of what is asked; `alone` is whether it is the whole answer."""
         answered = after_announcement(text)
         if answered != text and self._place.search(answered) and not self._person.search(answered):
             return self._bare(answered)
         if not self._person.search(text) and not self._holder.search(text):
-            told = self._bare(text)
+            told = self._bare(text) if alone or _IN.search(text) else []
             if not self._chain or not (self._thing.search(text) and _IS.search(text)):
                 return told
             return [_Told(each.places, each.is_open, 2) for each in told]
         return [
             found
-            for start, clause in _clauses(text)
+            for start, clause in clauses(text, _BREAK)
             if (found := self._clause(text, start, clause)) is not None
         ]
 
@@ -177,9 +179,3 @@ class _Reader:
             and not re.search(r"\bfrom\s+(?:the\s+)?$", clause[: match.start()])
         )
         return tuple(dict.fromkeys(found))
-
-
-def _clauses(text: str) -> list[tuple[int, str]]:
-    ends = [0, *(match.end() for match in _BREAK.finditer(text))]
-    begins = [*(match.start() for match in _BREAK.finditer(text)), len(text)]
-    return [(a, text[a:b]) for a, b in zip(ends, begins, strict=True) if text[a:b].strip()]

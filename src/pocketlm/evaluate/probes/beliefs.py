@@ -12,9 +12,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pocketlm.evaluate.probes import attributions
+from pocketlm.evaluate.probes import attributions, statements
 from pocketlm.evaluate.probes.probe import Probe, Variant, Verdict
-from pocketlm.evaluate.probes.wording import ending, listed, people, reasoned
+from pocketlm.evaluate.probes.wording import (
+    MOST_TOKENS,
+    ending,
+    listed,
+    people,
+    question_of,
+    reasoned,
+)
 
 _THINGS = ("ball", "key", "toy car", "chocolate bar", "doll", "whistle", "torch", "purse")
 _HOLDERS = (
@@ -143,6 +150,7 @@ class _Beliefs(Probe):
     number = 8
     about = "Two people, a ball moved while one is away: where does each believe it is?"
     seen = "right"
+    most_tokens = MOST_TOKENS
 
     def draw(self, chance: random.Random, number: int) -> Variant:
         """Draw a plot and a question whose answer is the place that is wanted now."""
@@ -188,7 +196,7 @@ class _Beliefs(Probe):
         of = attributions.Asked(
             facts["thing"], facts["places"], facts["people"], chain, facts["asked"] == "memory"
         )
-        said = attributions.said(answer, of)
+        said = attributions.said(statements.own(answer, question_of(variant)), of)
         if said.fault:
             return Verdict(0.0, said.fault)
         if said.place == right:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from pocketlm.evaluate.probes import amounts, quantities
+from pocketlm.evaluate.probes import amounts, quantities, statements
 from pocketlm.evaluate.probes.amounts import Slip
 from pocketlm.evaluate.probes.crowding import room_short
 from pocketlm.evaluate.probes.probe import Constrained, Probe, Variant, Verdict
 from pocketlm.evaluate.probes.quantities import amount
-from pocketlm.evaluate.probes.wording import ending, people, reasoned
+from pocketlm.evaluate.probes.wording import MOST_TOKENS, ending, people, question_of, reasoned
 
 #: What parts of an answer are worth where room is the limit.
 FIGURE, POINT, ASSUMED = 0.4, 0.6, 0.6
@@ -224,6 +224,7 @@ class _Digging(Probe):
     number = 10
     about = "How long do fifty people take to dig a ten-foot hole that one digs in a given time?"
     seen = "failed: misses the point"
+    most_tokens = MOST_TOKENS
 
     def draw(self, chance: random.Random, number: int) -> Variant:
         """Draw work, workers and their time."""
@@ -249,8 +250,8 @@ class _Digging(Probe):
 
     def judge(self, variant: Variant, answer: str) -> Verdict:
         """Judge the time, and whether the limit of room is seen where there is one, only there."""
-        text = _spoken(answer)
-        time = amounts.judge(text, variant.facts)
+        text = statements.own(_spoken(answer), question_of(variant))
+        time = amounts.judge(text, "", variant.facts)
         limited = variant.facts["limited"]
         room = room_short(text)
         if limited:
@@ -263,8 +264,7 @@ class _Digging(Probe):
 def _limited(text: str, variant: Variant, time: Verdict, room: str) -> Verdict:
     """Judge where room is the limit: the figure may stand anywhere, the point must be made."""
     right, unit = Fraction(variant.facts["right"]), variant.facts["unit"]
-    plain = quantities.plain(text)
-    figure = time.passed or amounts.mentions(plain, right, unit)
+    figure = time.passed or amounts.mentions(text, right, unit)
     wanted = amount(right, unit)
     match room, figure:
         case "said", True:
@@ -272,7 +272,7 @@ def _limited(text: str, variant: Variant, time: Verdict, room: str) -> Verdict:
         case "said", False:
             n, hours, *_ = variant.facts["numbers"]
             alone = Fraction(hours * 3600) / quantities.UNITS[unit].factor
-            if amounts.mentions(plain, alone * n, unit):
+            if amounts.mentions(text, alone * n, unit):
                 return Verdict(ABSURD, f"sees that room is short, but multiplies; {wanted}")
             return Verdict(POINT, f"sees that so many have no room; without the figure {wanted}")
         case "supposed", True:

@@ -16,7 +16,7 @@ from pocketlm.evaluate.probes import amounts
 from pocketlm.evaluate.probes.amounts import Slip
 from pocketlm.evaluate.probes.probe import Probe, Variant, Verdict
 from pocketlm.evaluate.probes.quantities import amount
-from pocketlm.evaluate.probes.wording import ending, long, people
+from pocketlm.evaluate.probes.wording import MOST_TOKENS, ending, long, people, question_of
 
 
 @dataclass(frozen=True)
@@ -266,6 +266,7 @@ class _Drying(Probe):
     number = 3
     about = "How long do shirts take to dry, side by side, in loads, or one after another?"
     seen = "right, well explained"
+    most_tokens = MOST_TOKENS
 
     def draw(self, chance: random.Random, number: int) -> Variant:
         """Draw a family of things and a question about them."""
@@ -286,7 +287,7 @@ class _Drying(Probe):
 
     def judge(self, variant: Variant, answer: str) -> Verdict:
         """Judge the time that is stated at last."""
-        return amounts.judge(answer, variant.facts)
+        return amounts.judge(answer, question_of(variant), variant.facts)
 
 
 PROBE = _Drying()

@@ -12,13 +12,22 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pocketlm.evaluate.probes import places
+from pocketlm.evaluate.probes import places, statements
 from pocketlm.evaluate.probes.probe import Probe, Variant, Verdict
-from pocketlm.evaluate.probes.wording import WOMEN, ending, people, reasoned
+from pocketlm.evaluate.probes.wording import (
+    MOST_TOKENS,
+    WOMEN,
+    ending,
+    people,
+    question_of,
+    reasoned,
+)
 
 #: What a right place is worth where the answer also says something wrong of the container, and
 #: what "in the cup" is worth where that is so, but not where the cup is.
 WRONG_INSIDE, INSIDE_ALONE = 0.5, 0.5
+#: What "on the microwave" is worth for what is in it.
+BESIDE = 0.5
 
 #: Places by name: with the preposition, and other names.
 _TOPS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -177,6 +186,7 @@ class _Marble(Probe):
     number = 7
     about = "A marble in a cup, the cup turned over and put into a microwave: where is it?"
     seen = "failed"
+    most_tokens = MOST_TOKENS
 
     def draw(self, chance: random.Random, number: int) -> Variant:
         """Draw a plot, who and what it is about, and its words."""
@@ -227,7 +237,8 @@ class _Marble(Probe):
         """Judge the place where the answer says at last that the thing is."""
         facts = variant.facts
         thing, container, right = facts["thing"], facts["container"], facts["right"]
-        said = places.said(answer, thing, container, facts["places"], facts["others"])
+        text = statements.own(answer, question_of(variant))
+        said = places.said(text, thing, container, facts["places"], facts["others"])
         if said.fault:
             return Verdict(0.0, said.fault)
         if not said.place:
@@ -236,6 +247,8 @@ class _Marble(Probe):
             return Verdict(0.0, f"names no place; the {thing} is at the {right}")
         if said.place != right:
             return Verdict(0.0, f"says the {said.place}; the {thing} is at the {right}")
+        if said.beside and _ALL[right][0] == "in":
+            return Verdict(BESIDE, f"right place ({right}), but in it, not on or beside it")
         if said.within and not facts["inside"] and facts["container_at"] != right:
             return Verdict(WRONG_INSIDE, f"right place ({right}), but not in the {container}")
         return Verdict(1.0, f"right: {right}")

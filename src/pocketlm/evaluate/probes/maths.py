@@ -15,7 +15,7 @@ from pocketlm.evaluate.probes import amounts
 from pocketlm.evaluate.probes.amounts import Slip
 from pocketlm.evaluate.probes.probe import Probe, Variant, Verdict
 from pocketlm.evaluate.probes.quantities import number as said
-from pocketlm.evaluate.probes.wording import ending, people
+from pocketlm.evaluate.probes.wording import MOST_TOKENS, ending, people, question_of
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,7 @@ class _Maths(Probe):
     number = 5
     about = "Basic mathematics: order of operations, fractions, percentages, equations, decimals."
     seen = "right"
+    most_tokens = MOST_TOKENS
 
     def draw(self, chance: random.Random, number: int) -> Variant:
         """Draw numbers and wording of one of the kinds."""
@@ -227,7 +228,7 @@ class _Maths(Probe):
 
     def judge(self, variant: Variant, answer: str) -> Verdict:
         """Judge the number that is stated at last."""
-        return amounts.judge(answer, variant.facts)
+        return amounts.judge(answer, question_of(variant), variant.facts)
 
 
 PROBE = _Maths()

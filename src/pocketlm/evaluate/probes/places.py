@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from pocketlm.evaluate.probes.quantities import plain
-from pocketlm.evaluate.probes.statements import denied, sentences
+from pocketlm.evaluate.probes.statements import clauses, denied, sentences
 
 _BREAK = re.compile(
     r"[,;:()]|\b(?:but|so|therefore|while|because|since|when|after|before|as|once|although|though"
@@ -20,7 +21,7 @@ _BREAK = re.compile(
     re.IGNORECASE,
 )
 #: What says that something is somewhere, and what says that it came there by itself.
-_FALLS = r"falls?|fell|fallen|falling|drop(?:s|ped)|lands?|landed|rolls?|rolled"
+_FALLS = r"falls?|fell|fallen|falling|drops|lands?|landed|rolls?|rolled"
 _STAYS = r"remains?|remained|stays?|stayed|left(?: behind)?|lies|lying|rests?|resting"
 _IS = re.compile(
     rf"\b(?:is|are|be|being|sits?|located|ends? up|ended up|found|goes|went|{_FALLS}|{_STAYS})\b"
@@ -37,8 +38,16 @@ _DOES = re.compile(
     r"|picked|sets?|slid(?:es?)?|covers?|closes?|tips?|flips?|flipped|pours?)\b",
     re.IGNORECASE,
 )
+#: Beside a place rather than at it; on or under what should be within it.
+_BESIDE = re.compile(
+    r"\b(?:on top of|on|onto|atop|under|underneath|beneath|below|behind|beside|next to|near|outside"
+    r"(?: of)?)\s+(?:the\s+|a\s+)?$",
+    re.IGNORECASE,
+)
+_FROM = re.compile(r"\b(?:from|off|out of)\s+(?:the\s+)?$", re.IGNORECASE)
 _EARLIER = re.compile(
-    r"\b(?:was|were|had|initially|originally|at first|first|started|starts|beginning)\b",
+    r"\b(?:was|were|had|has been|have been|initially|originally|at first|first|started|starts"
+    r"|beginning)\b",
     re.IGNORECASE,
 )
 _WITHIN = r"(?:in|inside|within|inside of|into|at the bottom of|at the top of|contained in)"
@@ -57,12 +66,14 @@ _PREPOSITION = re.compile(
 class Said:
     """Where a text says that a thing is: the place by its name, and whether in the container.
 
-    `place` is "" where none is named; `within` is None where nothing is said. `fault` says why
-    the text says nothing that can be judged, or is "".
+    `place` is "" where none is named; `within` is None where nothing is said; `beside` is whether
+    it is said to be on, under or beside the place. `fault` says why the text says nothing that can
+    be judged, or is "".
     """
 
     place: str
     within: bool | None
+    beside: bool = False
     fault: str = ""
 
 
@@ -81,26 +92,30 @@ def said(
     reader = _Reader(thing, container, places, others)
     told = [found for text in sentences(plain(answer)) if (found := reader.sentence(text))]
     if not told:
-        return Said("", None, f"does not say where the {thing} is")
+        return Said("", None, fault=f"does not say where the {thing} is")
     last = told[-1]
-    named = list(dict.fromkeys(place for place, _, _ in last if place))
-    if len(named) > 1 and last[-1][2]:
-        return Said("", None, f"leaves it open: {' or '.join(named)}")
+    named = list(dict.fromkeys(each.place for each in last if each.place))
     if len(named) > 1:
-        return Said("", None, f"says two places at once: {' and '.join(named)}")
-    open_ = {place for each in told for place, _, is_open in each if is_open and place}
-    if len(open_) > 1 and named and named[0] in open_:
-        return Said("", None, f"leaves it open: {' or '.join(sorted(open_))}")
-    within = next((inside for _, inside, _ in reversed(last) if inside is not None), None)
+        join, fault = (" or ", "leaves it open") if last[-1].is_open else (" and ", "two places")
+        return Said("", None, fault=f"{fault}: {join.join(named)}")
+    left_open = {each.place for each in chain(*told) if each.is_open and each.place}
+    if len(left_open) > 1 and named and named[0] in left_open:
+        return Said("", None, fault=f"leaves it open: {' or '.join(sorted(left_open))}")
+    within = next((each.within for each in reversed(last) if each.within is not None), None)
     if not named:
         # "It is still in the cup. The cup is in the oven." is one statement.
-        place = reader.container_at if within else ""
-        return Said(place, within)
-    return Said(named[0], within)
+        return Said(reader.container_at if within else "", within)
+    return Said(named[0], within, all(each.beside for each in last if each.place))
 
 
-#: A statement: a place or "", whether in the container, and whether it is left open.
-_Told = tuple[str, bool | None, bool]
+@dataclass(frozen=True)
+class _Told:
+    """A statement: a place or "", whether in the container, beside the place, and left open."""
+
+    place: str
+    within: bool | None
+    beside: bool
+    is_open: bool
 
 
 class _Reader:
@@ -140,36 +155,38 @@ class _Reader:
         if bare:
             self._of = self._thing
         spoken = False  # of the thing, in this sentence
-        for start, clause in _clauses(text):
+        for start, clause in clauses(text, _BREAK):
             subject = self._subject_of(clause, spoken)
             self._of = subject or self._of
             spoken |= subject == self._thing
-            verb = _IS.search(clause) or (self._of == self._thing and _CAME.search(clause))
-            if _DOES.search(clause) and not _BY_ITSELF.search(clause):
-                continue
-            if not verb and not bare and subject is not None:
-                continue
-            if (
-                _EARLIER.search(clause)
-                and not _BY_ITSELF.search(clause)
-                and not (_CAME.search(clause))
-            ):
+            if not self._tells(clause, bare or subject is None):
                 continue
             found = [
-                self._names[match[0].lower()]
+                (match, self._names[match[0].lower()])
                 for match in self._place.finditer(clause)
                 if not denied(text, start + match.start())
-                and not re.search(r"\b(?:from|off|out of)\s+(?:the\s+)?$", clause[: match.start()])
+                and not _FROM.search(clause[: match.start()])
             ]
             if self._of == self._container and found:
-                self.container_at = found[-1]
+                self.container_at = found[-1][1]
             if self._of != self._thing:
                 continue
-            inside = self._inside(text, start, clause)
-            told += [(place, inside, is_open) for place in found]
-            if not found and inside is not None:
-                told.append(("", inside, is_open))
+            within = self._within(text, start, clause)
+            for match, place in found:
+                beside = _BESIDE.search(clause[: match.start()]) is not None
+                told.append(_Told(place, within, beside, is_open))
+            if not found and within is not None:
+                told.append(_Told("", within, False, is_open))
         return told
+
+    def _tells(self, clause: str, verbless: bool) -> bool:
+        """Whether a clause says where something is, not what was done to it or was so before."""
+        if _BY_ITSELF.search(clause):
+            return True
+        came = self._of == self._thing and _CAME.search(clause)
+        if _DOES.search(clause) or (_EARLIER.search(clause) and not came):
+            return False
+        return verbless or bool(came or _IS.search(clause))
 
     def _subject_of(self, clause: str, spoken: bool) -> str | None:
         """Of what a clause speaks; None where it goes on as the one before.
@@ -185,15 +202,8 @@ class _Reader:
             return (match["noun"] or match["who"]).lower()
         return None
 
-    def _inside(self, text: str, start: int, clause: str) -> bool | None:
+    def _within(self, text: str, start: int, clause: str) -> bool | None:
         found = list(self._in.finditer(clause))
         if not found or denied(text, start + found[-1].start()):
             return None
         return found[-1]["in"] is not None
-
-
-def _clauses(text: str) -> list[tuple[int, str]]:
-    """The clauses of a sentence, each with where it begins."""
-    ends = [0, *(match.end() for match in _BREAK.finditer(text))]
-    begins = [*(match.start() for match in _BREAK.finditer(text)), len(text)]
-    return [(a, text[a:b]) for a, b in zip(ends, begins, strict=True) if text[a:b].strip()]

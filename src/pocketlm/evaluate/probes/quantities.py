@@ -96,6 +96,8 @@ def plain(text: str) -> str:
     text = re.sub(r"\\div\b", " ÷ ", text)
     text = re.sub(r"\\(?:left|right|displaystyle|quad|qquad)\b|\\[,;:!()\[\]]", " ", text)
     text = re.sub(r"\\%", "%", text)
+    if len(_ITEM.findall(text)) > 1:
+        text = _ITEM.sub("", text)
     text = _HOURS.sub(r"\1 hours \2 minutes", text)
     text = re.sub(r"\$|\*\*|__|`|€|£", "", text)
     return re.sub(r"(?<![\d\s])\*(?=\S)|(?<=\S)\*(?![\d\s])", "", text)
@@ -122,8 +124,10 @@ def number(value: Fraction) -> str:
     """A number as people write it: 1.5, 12, 1/3, 2 1/3."""
     if value.denominator == 1:
         return str(value.numerator)
-    if 1000 % value.denominator == 0:
-        return f"{float(value):g}"
+    if 10**6 % value.denominator == 0:
+        return f"{float(value):.10g}"
+    if value.denominator > 1000:
+        return f"{float(value):.6g}"
     whole, rest = divmod(abs(value), 1)
     sign = "-" if value < 0 else ""
     return f"{sign}{whole} {rest}" if whole else f"{sign}{rest}"
@@ -202,6 +206,8 @@ _UNIT = (
     rf"|{_or(_LENGTHS)})(?![\w/]))"
 )
 _FILL = r"(?:(?:more|full|whole|total|additional|extra|further|entire|straight)\s+)?"
+#: What numbers the items of a list.
+_ITEM = re.compile(r"^[ \t]*\d{1,2}[.)](?:[ \t]+(?=\S)|[ \t]*\Z)", re.MULTILINE)
 #: "1h 30m": elsewhere an m is a metre.
 _HOURS = re.compile(
     r"(\d{1,9})\s?h(?:rs?|ours?)?\s?(?:and\s)?(\d{1,9})\s?m(?:ins?)?\b", re.IGNORECASE

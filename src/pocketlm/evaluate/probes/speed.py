@@ -16,7 +16,7 @@ from pocketlm.evaluate.probes import amounts
 from pocketlm.evaluate.probes.amounts import Slip
 from pocketlm.evaluate.probes.probe import Probe, Variant, Verdict
 from pocketlm.evaluate.probes.quantities import amount
-from pocketlm.evaluate.probes.wording import ending, long, people
+from pocketlm.evaluate.probes.wording import MOST_TOKENS, ending, long, people, question_of
 
 #: Minutes for which speeds in whole kilometres an hour give distances that are easy to write.
 _MINUTES = (15, 20, 24, 30, 36, 40, 45, 48, 60, 72, 75, 80, 90, 105, 120, 150, 180)
@@ -312,6 +312,7 @@ class _Speed(Probe):
     number = 4
     about = "Relative speed: meeting, overtaking, a current, a train that passes another."
     seen = "right"
+    most_tokens = MOST_TOKENS
 
     def draw(self, chance: random.Random, number: int) -> Variant:
         """Draw numbers, directions and wording of one of the kinds."""
@@ -334,7 +335,7 @@ class _Speed(Probe):
 
     def judge(self, variant: Variant, answer: str) -> Verdict:
         """Judge the amount that is stated at last."""
-        return amounts.judge(answer, variant.facts)
+        return amounts.judge(answer, question_of(variant), variant.facts)
 
 
 PROBE = _Speed()

@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pocketlm.evaluate.probes.quantities import plain
+
 #: What announces an answer; the last one of a sentence is where the answer begins.
 _ANNOUNCED = re.compile(
     r"\b(?:answer|conclusion)(?:\s+(?:to|of|for)\s[^.:]{1,60}?)?"
-    r"\s*(?:\s(?:is|are|would be|will be|should be)\b|:|=)\s*:?|####",
+    r"\s*(?:\s(?:is|are|would be|will be|should be)\b"
+    r"(?!\s+(?:not|based|correct|because|wrong|incorrect|obtained|found|given)\b)|:|=)\s*:?|####",
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"\b(?:answer|conclusion)\s*:?\s*$|####\s*$", re.IGNORECASE)
@@ -33,13 +36,19 @@ _CONCLUDES = re.compile(
 #: Sentences that explain or check an answer, and what begins a check that goes to the end.
 _EXPLAINS = re.compile(
     r"^\W*(?:this is (?:because|since)|that is (?:because|since)|it is because|because|the reason"
-    r"|note|remember|explanation|assuming|for (?:example|instance)|in other words, if|similarly"
+    r"|this answer|note|remember|explanation|assuming|for (?:example|instance)"
+    r"|in other words, if|similarly"
     r"|(?:we|i|you) (?:can )?(?:find|found|calculate[ds]?|divide[ds]?) (?:this|that|it) by)\b",
     re.IGNORECASE,
 )
 _CHECKS = re.compile(
     r"^\W*(?:check|checking|verif\w+|proof|to (?:check|verify)|(?:we|you) can (?:check|verify)"
     r"|let(?:'s| us) (?:check|verify)|substitut\w+|plugging)\b",
+    re.IGNORECASE,
+)
+#: A sentence that was cut short.
+_UNFINISHED = re.compile(
+    r"\b(?:the|an?|of|to|for|in|on|at|by|and|or|but|with|that|it|is|are|was|be|from|into)\s*$",
     re.IGNORECASE,
 )
 _END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\s*\n\s*|(?<=[^\d])(?<!\b[A-Z])[.!?]\s*$")
@@ -85,6 +94,12 @@ def sentences(text: str) -> list[str]:
     return [part.strip() for part in _END.split(text) if part and part.strip()]
 
 
+def own(answer: str, question: str) -> str:
+    """An answer without the sentences that only repeat the question, as `plain` text."""
+    asked = {_bare(sentence) for sentence in sentences(plain(question))}
+    return "\n".join(s for s in sentences(plain(answer)) if _bare(s) not in asked)
+
+
 def final(text: str, tells: Callable[[str], bool]) -> Final | None:
     """The statement that counts in a `plain` text, of those that `tells` says to tell something.
 
@@ -92,6 +107,8 @@ def final(text: str, tells: Callable[[str], bool]) -> Final | None:
     nothing is told.
     """
     found = _joined(sentences(text))
+    if len(found) > 1 and _UNFINISHED.search(found[-1]):
+        found.pop()
     told = [n for n, sentence in enumerate(found) if tells(sentence)]
     checks = [n for n, sentence in enumerate(found) if _CHECKS.match(sentence)]
     if told and checks and checks[-1] > told[0]:
@@ -117,6 +134,15 @@ def after_announcement(sentence: str) -> str:
     """What follows the last announcement in a sentence, or all of it."""
     *_, last = (0, *(match.end() for match in _ANNOUNCED.finditer(sentence)))
     return sentence[last:]
+
+
+def clauses(sentence: str, breaks: re.Pattern[str]) -> list[tuple[int, str]]:
+    """What stands between breaks in a sentence, each with where it begins; none of it blank."""
+    found = list(breaks.finditer(sentence))
+    ends = [0, *(match.end() for match in found)]
+    begins = [*(match.start() for match in found), len(sentence)]
+    spans = zip(ends, begins, strict=True)
+    return [(a, sentence[a:b]) for a, b in spans if sentence[a:b].strip()]
 
 
 def main_clause(sentence: str) -> str:
@@ -145,6 +171,10 @@ def ranges(between: str) -> bool:
 def bounds(text: str, start: int) -> bool:
     """Whether what begins at `start` is said to be a bound: "more than", "up to"."""
     return _BOUND.search(text[max(0, start - 40) : start]) is not None
+
+
+def _bare(sentence: str) -> str:
+    return re.sub(r"\W+", " ", sentence).strip().casefold()
 
 
 def _joined(found: list[str]) -> list[str]:

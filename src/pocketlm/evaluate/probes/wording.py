@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from pocketlm.evaluate.probes.probe import Constrained
+from pocketlm.evaluate.probes.probe import Constrained, Variant
 
 #: First names that are said of one sex, for whom "she" and "he" are clear.
 WOMEN = (
@@ -27,8 +27,10 @@ _ENDINGS = (
     "Give a short reason first and the answer last.",
     "Keep it short, and close with the answer.",
 )
-#: Most characters of the reasoning where the form is forced: some 150 tokens.
-REASONING = 600
+#: Most tokens of an answer: reasons come before it.
+MOST_TOKENS = 400
+#: Reasoning where the form is forced: a sentence or some, so short that the answer fits too.
+_REASONING = r"^[A-Z][a-z]* [^\n\r\t\"\\]{30,450}[.]$"
 
 
 def people(chance: random.Random, count: int) -> list[str]:
@@ -46,13 +48,13 @@ def reasoned(answer: dict[str, Any], ask: str) -> Constrained:
     schema = {
         "type": "object",
         "properties": {
-            "reasoning": {"type": "string", "maxLength": REASONING},
+            "reasoning": {"type": "string", "pattern": _REASONING},
             "answer": answer,
         },
         "required": ["reasoning", "answer"],
         "additionalProperties": False,
     }
-    ask = f'Answer in JSON: {{"reasoning": "…", "answer": "…"}}. {ask}'
+    ask = f'Write JSON with two fields: first "reasoning", some sentences; then "answer". {ask}'
     return Constrained("schema", schema, ask, "answer")
 
 
@@ -66,3 +68,8 @@ def long(chance: random.Random, question: str, unit: str) -> tuple[str, bool]:
     """Fill in "How {long} …?", and whether the unit is part of the question: "How many hours"."""
     bare = chance.random() < 0.4
     return question.format(long=f"many {unit}s" if bare else "long"), bare
+
+
+def question_of(variant: Variant) -> str:
+    """What the user asks, in words."""
+    return str(variant.messages[-1]["content"])
