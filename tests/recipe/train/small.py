@@ -12,10 +12,33 @@ from pocketlm.recipe.train import tokenizer
 from pocketlm.recipe.train.configuration import PretrainRun, TokenizerRun
 
 VOCABULARY = 400
-_WORDS = (
-    "the a small large red green cat dog model token reads writes sees on under near table river"
-    " because and then slowly quickly never always"
-).split()
+_WORDS = [
+    "the",
+    "a",
+    "small",
+    "large",
+    "red",
+    "green",
+    "cat",
+    "dog",
+    "model",
+    "token",
+    "reads",
+    "writes",
+    "sees",
+    "on",
+    "under",
+    "near",
+    "table",
+    "river",
+    "because",
+    "and",
+    "then",
+    "slowly",
+    "quickly",
+    "never",
+    "always",
+]
 
 
 def sentences(count: int, seed: int) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.state import AcceleratorState
 
 from pocketlm.errors import ParameterError
 from pocketlm.formats.output import new_folder
@@ -50,6 +51,7 @@ def pretrain(
     """
     if run.threads is not None:
         torch.set_num_threads(run.threads)
+    AcceleratorState._reset_state()  # another run of this process may have had another precision
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="bf16" if run.precision == "bfloat16" else "no",

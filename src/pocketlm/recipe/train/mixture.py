@@ -72,7 +72,7 @@ class Mixture:
         Each window goes to the source that is furthest behind its share of what was taken `since`
         (the counts when the phase began).
         """
-        names = list(shares)
+        names = sorted(shares)  # in whatever order a file has them
         weights = np.array([shares[name] for name in names])
         weights = weights / weights.sum()
         taken = np.array([self.taken[name] - since.get(name, 0) for name in names])
