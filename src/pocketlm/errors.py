@@ -76,3 +76,7 @@ class AddressError(WebError):
 
 class SandboxError(Error):
     """A program was to run, and there is no place where it could do no harm."""
+
+
+class JudgeError(Error):
+    """The model that judges answers could not be reached, or answered what is no judgement."""

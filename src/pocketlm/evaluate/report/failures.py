@@ -120,8 +120,10 @@ def _arguments(sample: Sample) -> list[list[object]]:
 
 def _prompt(sample: Sample) -> str:
     requests = _arguments(sample)
-    if requests:
+    if requests and _likelihoods(sample.get("filtered_resps")):
         return str(requests[0][0])
+    if requests:  # several turns, or one
+        return "\n\n".join(dict.fromkeys(str(request[0]) for request in requests))
     document = sample.get("doc")
     if isinstance(document, dict) and "question" in document:
         return str(document["question"])
