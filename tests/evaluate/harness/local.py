@@ -1,4 +1,4 @@
-"""Tasks in the harness's form whose items lie in local files."""
+"""Tiny models, and tasks in the harness's form whose items lie in local files."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,28 @@ from typing import Any
 
 import yaml
 
+from models.checkpoints import VOCABULARY
+from quantize import tiny
+
 ACCURACY = [
     {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
     {"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True},
 ]
+
+
+def save(name: str, folder: Path) -> None:
+    """A tiny random model with a vocabulary of letters, in which each token has the id it says.
+
+    The vocabulary is as large as the model's, so that transformers writes no token that is none.
+    """
+    tiny.save(name, folder)
+    tokenizer = tiny.tokenizer_json()
+    tokens = [*tiny.TOKENS, *(f"more{id}" for id in range(len(tiny.TOKENS), VOCABULARY))]
+    tokenizer["model"]["vocab"] = {token: id for id, token in enumerate(tokens)}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    ends = [tokens.index(end) for end in ("</s>", "<|end|>")]
+    config = {"eos_token_id": ends, "pad_token_id": tokens.index("<pad>")}
+    (folder / "generation_config.json").write_text(json.dumps(config))
 
 
 def write(folder: Path, name: str, splits: dict[str, Any], **config: Any) -> str:
@@ -33,7 +51,7 @@ def write(folder: Path, name: str, splits: dict[str, Any], **config: Any) -> str
     return str(path)
 
 
-def sums(folder: Path, count: int = 12, *, shots: int = 2) -> str:
+def sums(folder: Path, count: int = 8, *, shots: int = 2) -> str:
     """Multiple choice: options of one letter and of several, some of them alike at first."""
     items = [
         {"asked": f"{i} and {i + 1}", "options": [str(2 * i + 1), f"{i} {i}", "ab", "abc ab"]}
@@ -53,7 +71,7 @@ def sums(folder: Path, count: int = 12, *, shots: int = 2) -> str:
     )
 
 
-def letters(folder: Path, count: int = 8) -> str:
+def letters(folder: Path, count: int = 4) -> str:
     """Multiple choice by letter."""
     items = [{"asked": f"is it {i}", "right": i % 3} for i in range(count)]
     return write(
@@ -68,9 +86,9 @@ def letters(folder: Path, count: int = 8) -> str:
     )
 
 
-def texts(folder: Path, count: int = 5) -> str:
+def texts(folder: Path, count: int = 3) -> str:
     """Whole texts, some of them longer than a tiny model's context."""
-    items = [{"text": f"abc {i} er ab\n" * (3 + 9 * i)} for i in range(count)]
+    items = [{"text": f"abc {i} er ab\n" * (3 + 18 * i)} for i in range(count)]
     return write(
         folder,
         "texts",
@@ -82,7 +100,7 @@ def texts(folder: Path, count: int = 5) -> str:
     )
 
 
-def answers(folder: Path, count: int = 6, **options: Any) -> str:
+def answers(folder: Path, count: int = 4, **options: Any) -> str:
     """Answers of up to 24 tokens, which end at some letters that a random model soon writes."""
     items = [{"asked": f"ab {i} abc", "right": "ab"} for i in range(count)]
     return write(

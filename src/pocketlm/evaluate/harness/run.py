@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ from lm_eval.utils import sanitize_list
 import pocketlm
 from pocketlm.api import Model
 from pocketlm.errors import ParameterError
+from pocketlm.evaluate.harness import published
 from pocketlm.evaluate.harness.code import check
-from pocketlm.evaluate.harness.data import local
+from pocketlm.evaluate.harness.data import local, require
 from pocketlm.evaluate.harness.lm import HarnessModel
-from pocketlm.evaluate.harness.tasks import FOLDER
+from pocketlm.evaluate.harness.shots import enough
+from pocketlm.evaluate.harness.tasks import FOLDER, SUITE
 from pocketlm.evaluate.ledger import Ledger
 from pocketlm.evaluate.results import Sample
 
@@ -65,6 +67,7 @@ def measure(
     missing, a number that is too small, or a folder of another run; SandboxError where tasks run
     programs and cannot.
     """
+    names = list(dict.fromkeys(each for name in tasks for each in _members(name)))
     for name, number, least in (("limit", limit, 1), ("shots", shots, 0)):
         if number is not None and number < least:
             raise ParameterError(f"{name} is {number}; it must be at least {least}")
@@ -72,37 +75,44 @@ def measure(
         "model": model.checkpoint.path.name,
         "parameters": model.program.parameters,
         "context": model.context,
-        "tasks": list(tasks),
+        "cache_type": model.engine.runtime.cache_type,
+        "tasks": names,
         "shots": shots,
         "seed": seed,
         "chat": chat,
-        "data": None if data is None else str(data.resolve()),
         "pocketlm": pocketlm.__version__,
         "lm_eval": version("lm_eval"),
     }
-    with _quiet(), Ledger(out / LEDGER, work) as ledger:
+    with _quiet():
         tell("reading what tasks there are")
-        manager = _manager(tasks)
-        _check(manager, tasks)
+        manager = _manager(names)
+        _check(manager, names)
         tell("reading the tasks' items")
+        require(manager, names, data)
         with local(data):
-            loaded = manager.load(list(tasks))
+            loaded = manager.load(names)
         _prepare(loaded["tasks"].values(), shots, seed)
-        asked = HarnessModel(model, ledger, seed=seed, chat=chat, tell=tell)
-        tell("making the prompts")
-        # Not `simple_evaluate`: it would add this machine's packages and folder to the results.
-        found = evaluate(
-            asked,
-            loaded,
-            limit=limit,
-            log_samples=True,
-            apply_chat_template=chat,
-            fewshot_as_multiturn=chat,
-        )
+        with Ledger(out / LEDGER, work) as ledger:
+            asked = HarnessModel(model, ledger, seed=seed, chat=chat, tell=tell)
+            tell("making the prompts")
+            # Not `simple_evaluate`: it would write down this machine's packages and folder.
+            found = evaluate(
+                asked,
+                loaded,
+                limit=limit,
+                log_samples=True,
+                apply_chat_template=chat,
+                fewshot_as_multiturn=chat,
+            )
     samples = found.pop("samples")
     found["config"] = {**work, "limit": limit}
     found["truncated"] = {task: count for task, count in asked.cut.items() if count}
     return found, {task: [_sample(item) for item in items] for task, items in samples.items()}
+
+
+def _members(name: str) -> list[str]:
+    """The tasks of our suite, each a result of its own; any other name stands for itself."""
+    return [task.name for task in published.tasks()] if name == SUITE else [name]
 
 
 def _manager(names: Sequence[str]) -> TaskManager:
@@ -113,6 +123,11 @@ def _manager(names: Sequence[str]) -> TaskManager:
         name in own.all_subtasks or Path(name).is_file() for name in names
     ):
         return own
+    return _all_tasks()
+
+
+@cache
+def _all_tasks() -> TaskManager:
     return TaskManager(include_path=str(FOLDER))
 
 
@@ -128,10 +143,10 @@ def _check(manager: TaskManager, names: Sequence[str]) -> None:
     check(manager, names)
 
 
-def _prepare(tasks: Iterator[Any], shots: int | None, seed: int) -> None:
+def _prepare(tasks: Iterable[Any], shots: int | None, seed: int) -> None:
     """Say how many examples tasks show, and draw them alike in every run."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 (what some tasks draw by)
+    np.random.seed(seed)  # what some tasks draw by
     for task in tasks:
         if getattr(task, "UNSAFE_CODE", False):
             raise ParameterError(
@@ -143,6 +158,7 @@ def _prepare(tasks: Iterator[Any], shots: int | None, seed: int) -> None:
         elif of_task is None:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=seed)
+        enough(task)
 
 
 def _sample(item: dict[str, Any]) -> dict[str, Any]:
