@@ -36,9 +36,8 @@ class Drawn(ContextSampler):  # type: ignore[misc]
         self, n: int, eval_doc: Item | None = None, df: object = None, **kwargs: object
     ) -> Sequence[Item]:
         """Give `n` examples, `eval_doc` not among them. Raises ParameterError where too few are."""
-        pool = list(self.df)
         # One more than is wanted, to stand in where the item itself was drawn.
-        drawn = random.Random(self._seed).sample(pool, min(n + 1, len(pool)))
+        drawn = random.Random(self._seed).sample(self.df, min(n + 1, len(self.df)))
         examples = [item for item in drawn if item != eval_doc][:n]
         _enough(n, examples)
         return examples
