@@ -17,7 +17,7 @@ _SEQUENCE = re.compile(
 )
 #: The beginning of a sequence whose end has not come.
 _BEGUN = re.compile(r"\x1b(?:\[[?>!]?[\d;]*[ -/]*|\][^\x07\x1b]*\x1b?|[()*+])?\Z")
-_MOST_COUNT = 1000
+_MOST_COUNT = 9999
 
 
 class Screen:
@@ -141,7 +141,7 @@ class Screen:
         if 1 in numbers:
             self.application_keys = on
         if {47, 1047, 1049} & {*numbers}:  # another screen, or back from it
-            self._reset()
+            self._erase(2, 0)
 
     def _obey_numbers(self, final: str, numbers: list[int]) -> None:
         first = numbers[0]
@@ -177,7 +177,7 @@ class Screen:
                 row[column:column] = " " * min(count, self.columns)
                 del row[self.columns :]
             case "b":
-                for _ in range(count):
+                for _ in range(min(count, self.columns)):
                     self._put(self._last)
             case "L" | "M" if self._top <= self._row <= self._bottom:
                 self._scroll(self._row, count if final == "M" else -count)

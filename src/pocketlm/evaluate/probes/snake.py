@@ -2,8 +2,8 @@
 
 Board, signs, keys, length, speed and rules are drawn. The game is started in a terminal inside the
 sandbox and played by a program (`snake_player.py`), which sees the screen and steers. Each stage
-that it reaches counts. Where something went wrong it is played again, since food lies where it
-will; the best play counts.
+that it reaches counts. Where the player met the end before the food, it plays again, since food
+lies where it will; the best play counts.
 """
 
 from __future__ import annotations
@@ -115,8 +115,9 @@ class Snake(Probe):
             report = _played(program, variant.facts)
             verdict = _verdict(report, variant.facts)
             best = max(best, verdict, key=lambda each: each.score)
-            # What never moved will not, and what fails does so again.
-            if best.passed or not report.get("moved"):
+            # What cannot be steered gives the same again, and so does what went all the way.
+            through = report.get("ate") and (variant.facts["walls"] or report["wrapped"])
+            if not report.get("obeyed") or through:
                 break
         return best
 

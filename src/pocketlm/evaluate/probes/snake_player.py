@@ -37,8 +37,8 @@ ROWS, COLUMNS = 24, 80
 QUIET, MOST_UNQUIET = 0.02, 0.15
 #: Seconds in which something must happen: the first picture, a step of the snake, the end.
 START, STEP, END = 4.0, 2.5, 3.0
-#: Most of one play, and most steps on the way to food, to a wall, in circles.
-PLAY, MOST_STEPS = 40.0, 120
+#: Most of one play, and most steps: to food and to the end of a board, and in circles.
+PLAY, MOST_STEPS, MOST_ROUND = 40.0, 80, 40
 
 _PR_SET_DUMPABLE = 4
 
@@ -125,6 +125,7 @@ class Player:
         self._snake: frozenset[Cell] = frozenset()
         self._head: Cell | None = None
         self._way = "right"
+        self._middle: Cell = (0, 0)
         self._jumped = False
 
     def play(self) -> None:
@@ -136,6 +137,7 @@ class Player:
             raise OverError
         report["drew"] = True
         self._snake = self._cells
+        self._middle = min(self._snake)  # where it begins
         report["length"], report["foods"] = len(self._snake), len(self._food)
         food = self._food
         if not self._step():
@@ -216,18 +218,40 @@ class Player:
             if food is None or self._head is None:
                 self._step_on()
                 continue
-            if _distance(food, self._head) > 1:
-                self._steer(_toward(self._head, food, self._way), steps=1)
-                continue
-            self._steer(_toward(self._head, food, self._way), steps=1)
+            self._steer(self._toward(food), steps=1)
             if self._head != food:
                 continue
             report["ate"] = True
+            inward = self._inward()  # the border may be near
             for _ in range(3):
-                self._step_on()
                 report["grew"] = report["grew"] or len(self._snake) == length + 1
                 report["again"] = report["again"] or bool(self._food - {food})
+                self._steer(inward, steps=1)
             return
+
+    def _toward(self, food: Cell) -> str:
+        """Where to go now: on, if that leads nearer; never back, and not onto the snake."""
+        assert self._head is not None
+        down, right = food[0] - self._head[0], food[1] - self._head[1]
+        wanted = ["down" if down > 0 else "up"] if down else []
+        wanted += ["right" if right > 0 else "left"] if right else []
+        if self._way in wanted:
+            wanted.insert(0, self._way)
+        aside = [way for way in wanted if way != OPPOSITE[self._way]]
+        return next(filter(self._free, aside), None) or self._inward()
+
+    def _inward(self) -> str:
+        """To the side, where the middle of the board is, or the other one."""
+        assert self._head is not None
+        if self._way in ("left", "right"):
+            inward = "down" if self._head[0] < self._middle[0] else "up"
+        else:
+            inward = "right" if self._head[1] < self._middle[1] else "left"
+        return next(filter(self._free, (inward, self._way)), OPPOSITE[inward])
+
+    def _free(self, way: str) -> bool:
+        assert self._head is not None
+        return (self._head[0] + WAYS[way][0], self._head[1] + WAYS[way][1]) not in self._snake
 
     def _straight(self) -> None:
         """Go straight on until the game ends."""
@@ -246,7 +270,7 @@ class Player:
     def _circle(self) -> None:
         """Go round so closely that the snake bites itself."""
         round_ = ["up", "left", "down", "right"]
-        for _ in range(MOST_STEPS):
+        for _ in range(MOST_ROUND):
             way = round_[(round_.index(self._way) + 1) % 4]
             self._steer(way, steps=1)
 
@@ -294,17 +318,3 @@ def _distance(cell: Cell, other: Cell | None) -> int:
 def _neighbour(cell: Cell, snake: frozenset[Cell]) -> Cell | None:
     """The part of a snake that a new head stands at."""
     return next((part for part in snake if _distance(cell, part) == 1), None)
-
-
-def _toward(head: Cell, food: Cell, way: str) -> str:
-    """Where to go now: on, if that leads nearer; never back."""
-    down, right = food[0] - head[0], food[1] - head[1]
-    wanted = ["down" if down > 0 else "up"] if down else []
-    wanted += ["right" if right > 0 else "left"] if right else []
-    if way in wanted:
-        return way
-    sideways = [each for each in wanted if each != OPPOSITE[way]]
-    if sideways:
-        return sideways[0]
-    # It lies behind: round by the side that has more room.
-    return ("up" if head[0] > ROWS // 4 else "down") if not down else "right"
