@@ -30,8 +30,8 @@ KEY = "POCKETLM_JUDGE_KEY"
 SECONDS, CONNECT_SECONDS = 600.0, 10.0
 #: Seconds to wait before each new try; a server may ask for more, up to MOST_PAUSE.
 PAUSES, MOST_PAUSE = (1.0, 2.0, 4.0, 8.0), 60.0
-#: Most bytes of an answer, and tokens that a judge may write.
-MOST_BYTES, MOST_TOKENS = 4 << 20, 2048
+#: Most bytes of an answer, and most tokens of a judgement.
+MOST_BYTES, TOKENS = 4 << 20, 2048
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
@@ -47,6 +47,7 @@ class Judge:
     url: str
     model: str | None = None
     key: str | None = field(default=None, repr=False)
+    tokens: int = TOKENS
     seconds: float = SECONDS
     pauses: Sequence[float] = PAUSES
 
@@ -122,7 +123,7 @@ class Judge:
             "model": self.model,
             "messages": list(messages),
             "temperature": 0,
-            "max_tokens": MOST_TOKENS,
+            "max_tokens": self.tokens,
         }
         found = self._request("POST", "/chat/completions", body, stop)
         try:
