@@ -33,20 +33,45 @@ def test_the_harness_s_own_tasks_read_the_same_folder(manager, data):
     )
 
 
-@pytest.mark.parametrize("place", ["", "data/"])
-def test_the_hub_s_own_files_serve_as_they_are(manager, tmp_path, place):
-    root = tmp_path / "baber__piqa" / place
-    root.mkdir(parents=True)
-    examples = datasets.Dataset.from_list([rows.piqa(n) for n in range(6)])
-    examples.to_parquet(root / "train-00000-of-00001.parquet")
-    for part in (0, 1):
-        split = datasets.Dataset.from_list([rows.piqa(n + 10 * part) for n in range(3)])
-        split.to_parquet(root / f"validation-0000{part}-of-00002.parquet")
-    questions = [item["question"] for item in load(manager, tmp_path).eval_docs]
+@pytest.fixture
+def downloaded(tmp_path, monkeypatch):
+    """A data set as `hf download` leaves it, whose files have places and names of their own."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    root = tmp_path / "data" / "baber__piqa"
+    (root / "plain").mkdir(parents=True)
+    (root / "README.md").write_text(
+        "---\nconfigs:\n- config_name: plain\n  data_files:\n"
+        "  - {split: train, path: plain/train-*}\n  - {split: validation, path: plain/valid-*}\n"
+        "---\n"
+    )
+    for split, parts in (("train", 1), ("valid", 2)):
+        for part in range(parts):
+            table = datasets.Dataset.from_list([rows.piqa(n + 10 * part) for n in range(3)])
+            table.to_parquet(root / "plain" / f"{split}-0000{part}-of-0000{parts}.parquet")
+    return tmp_path / "data"
+
+
+def test_what_the_hub_s_client_brought_serves_as_it_is(manager, downloaded):
+    require(manager, ["phi3_piqa"], downloaded)
+    questions = [item["question"] for item in load(manager, downloaded).eval_docs]
     assert questions == [f"Open jar {n}." for n in (0, 1, 2, 10, 11, 12)]
 
 
-def test_parquet_without_parts(manager, tmp_path):
+def test_what_was_brought_and_is_something_else(manager, downloaded):
+    (downloaded / "baber__piqa").rename(downloaded / "allenai__ai2_arc")
+    with pytest.raises(ParameterError, match=r"ai2_arc: this is not allenai/ai2_arc \(ARC-Easy\)"):
+        load(manager, downloaded, "phi3_arc_easy")
+
+
+def test_a_split_that_was_not_brought(manager, downloaded):
+    (downloaded / "baber__piqa").rename(downloaded / "lighteval__siqa")
+    card = downloaded / "lighteval__siqa" / "README.md"
+    card.write_text(card.read_text().replace("split: train", "split: dev"))
+    with pytest.raises(ParameterError, match=r"phi3_siqa: there is no .*/train\.jsonl"):
+        load(manager, downloaded, "phi3_siqa")
+
+
+def test_parquet(manager, tmp_path):
     root = tmp_path / "allenai__ai2_arc" / "ARC-Easy"
     root.mkdir(parents=True)
     for split in ("train", "test"):

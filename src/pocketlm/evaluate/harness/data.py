@@ -32,9 +32,9 @@ _UNREACHED = (OSError, ValueError, httpx.HTTPError, datasets.exceptions.Datasets
 def local(folder: Path | None) -> Iterator[None]:
     """While the block runs, tasks that are built (`TaskManager.load`) take their data from here.
 
-    A split of a dataset is `FOLDER/OWNER__NAME/CONFIG/SPLIT.jsonl` (or `.parquet`), in the hub's
-    fields; without a configuration, `FOLDER/OWNER__NAME/SPLIT.jsonl`. The hub's own files serve as
-    they are: `hf download OWNER/NAME --repo-type dataset --local-dir FOLDER/OWNER__NAME`.
+    A split of a data set is `FOLDER/OWNER__NAME/CONFIG/SPLIT.jsonl` (or `.parquet`), in the hub's
+    fields; without a configuration, `FOLDER/OWNER__NAME/SPLIT.jsonl`. The hub's repositories serve
+    as they are: `hf download OWNER/NAME --repo-type dataset --local-dir FOLDER/OWNER__NAME`.
     With no folder, data comes from the hub, or from its cache when offline.
     Raises ParameterError where a split that a task wants is missing, or is not of this form: it
     says what to place where.
@@ -73,7 +73,7 @@ def require(manager: TaskManager, names: Iterable[str], folder: Path | None) -> 
         if config.get("custom_dataset") or not config.get("dataset_path"):
             continue
         place = _Place.of(folder, config["dataset_path"], config.get("dataset_name"))
-        lacks = [place.usual(split) for split in _wanted(config) if not place.files(split)]
+        lacks = [place.usual(split) for split in _wanted(config) if not place.holds(split)]
         # Members that only their group names, as GROUP::MEMBER, are chosen with it.
         (lacking if lacks else whole).append(task.partition("::")[0])
         files += lacks
@@ -102,26 +102,31 @@ class _Place:
     """Where a folder holds a data set: its own part of it, and a configuration's in that."""
 
     root: Path
-    folders: tuple[Path, ...]
+    folder: Path
 
     @classmethod
     def of(cls, folder: Path, path: str, name: str | None) -> Self:
         """Find the place of the data set `path` (of the hub), configuration `name`."""
         root = folder / _folder_name(path)
-        # Without a configuration, the hub's files are often in `data`.
-        return cls(root, (root / name,) if name else (root, root / "data"))
+        return cls(root, root / name if name else root)
+
+    @property
+    def downloaded(self) -> bool:
+        """Whether the hub's repository is here, whose card says what is where."""
+        return (self.root / "README.md").is_file()
 
     def usual(self, split: str) -> Path:
         """Where a split is first looked for."""
-        return self.folders[0] / f"{split}.jsonl"
+        return self.folder / f"{split}.jsonl"
 
-    def files(self, split: str) -> list[Path]:
-        """Give the files of a split: one of ours, or one or many of the hub's; none if missing."""
-        for folder in self.folders:
-            for pattern in (f"{split}.jsonl", f"{split}.parquet", f"{split}-?????-of-*.parquet"):
-                if found := sorted(folder.glob(pattern)):
-                    return found
-        return []
+    def file(self, split: str) -> Path | None:
+        """The file of a split, if there is one of its own."""
+        files = (self.usual(split), self.folder / f"{split}.parquet")
+        return next((file for file in files if file.is_file()), None)
+
+    def holds(self, split: str) -> bool:
+        """Whether it is worth while to read a split."""
+        return self.downloaded or self.file(split) is not None
 
 
 class _Splits(dict[str, datasets.Dataset]):
@@ -138,30 +143,41 @@ class _Splits(dict[str, datasets.Dataset]):
             )
 
     def __missing__(self, split: str) -> datasets.Dataset:
-        files = self._place.files(split)
-        if not files:
+        file = self._place.file(split)
+        if file is not None:
+            self[split] = _read(file)
+        elif self._place.downloaded:
+            self.update(self._downloaded())
+        if split not in self:
             raise ParameterError(
                 f"{self._task.config.task}: there is no {self._place.usual(split)} (or .parquet); "
                 f"place the split `{split}` of {_title(self._task)} there in the hub's fields, or, "
                 f"with a network, run `hf download {self._task.DATASET_PATH} --repo-type dataset "
                 f"--local-dir {self._place.root}`, or leave out --data"
             )
-        self[split] = found = _read(files)
-        return found
+        return self[split]
+
+    def _downloaded(self) -> datasets.DatasetDict:
+        try:
+            return datasets.load_dataset(str(self._place.root), self._task.DATASET_NAME)
+        except _UNREACHED as error:
+            said = " ".join(str(error).split())[:200]
+            raise ParameterError(
+                f"{self._place.root}: this is not {_title(self._task)} as the hub has it: {said}"
+            ) from None
 
 
-def _read(files: list[Path]) -> datasets.Dataset:
+def _read(file: Path) -> datasets.Dataset:
     try:
-        if files[0].suffix == ".parquet":
-            tables = [pyarrow.parquet.read_table(file) for file in files]
-            rows = datasets.Dataset(pyarrow.concat_tables(tables))
+        if file.suffix == ".parquet":
+            rows = datasets.Dataset(pyarrow.parquet.read_table(file))
         else:
-            rows = datasets.Dataset.from_list(_lines(files[0]))
+            rows = datasets.Dataset.from_list(_lines(file))
     except (pyarrow.ArrowException, TypeError) as error:
         said = str(error).splitlines()[0]
-        raise ParameterError(f"{files[0]}: its rows cannot be read as one table: {said}") from None
+        raise ParameterError(f"{file}: its rows cannot be read as one table: {said}") from None
     if not len(rows):
-        raise ParameterError(f"{files[0]}: it is empty; place the hub's rows there")
+        raise ParameterError(f"{file}: it is empty; place the hub's rows there")
     return rows
 
 
