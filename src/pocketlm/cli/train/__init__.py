@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Callable
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pocketlm.cli.options import Json
 
 if TYPE_CHECKING:
-    from pocketlm.recipe.train.configuration import PretrainRun, Strict
+    from pocketlm.cli.train.then import Quantization
+    from pocketlm.recipe.train.configuration import DpoRun, LoraRun, PretrainRun, SftRun, Strict
 
 app = typer.Typer(
     help="Train a model: tokenizer, pretraining, fine-tuning, preference, distillation.",
@@ -110,16 +111,7 @@ def sft(
     """
     from pocketlm.recipe.train.configuration import SftRun, read
 
-    run = read(configuration, SftRun)
-
-    def train() -> Path:
-        from pocketlm.cli.output import Status
-        from pocketlm.recipe.train.tuning import tune
-
-        with Status() as status:
-            return tune(run, show=status.show, note=status.note)
-
-    _tune(run, train, show=show, then=then, json=json)
+    _tune(read(configuration, SftRun), None, show, then, json)
 
 
 @app.command()
@@ -138,15 +130,7 @@ def lora(
     from pocketlm.recipe.train.configuration import LoraRun, read
 
     run = read(configuration, LoraRun)
-
-    def train() -> Path:
-        from pocketlm.cli.output import Status
-        from pocketlm.recipe.train.tuning import tune
-
-        with Status() as status:
-            return tune(run, show=status.show, note=status.note)
-
-    _tune(run, train, show=show, then=then, json=json, base=run.model)
+    _tune(run, run.model, show, then, json)
 
 
 @app.command()
@@ -162,28 +146,19 @@ def dpo(
     from pocketlm.recipe.train.configuration import DpoRun, read
 
     run = read(configuration, DpoRun)
-
-    def train() -> Path:
-        from pocketlm.cli.output import Status
-        from pocketlm.recipe.train.tuning import prefer
-
-        with Status() as status:
-            return prefer(run, show=status.show, note=status.note)
-
-    _tune(run, train, show=show, then=then, json=json, base=run.model if run.adapter else None)
+    _tune(run, run.model if run.adapter else None, show, then, json)
 
 
 def _pretrain(run: PretrainRun, show: bool, then: str | None, json: bool) -> None:
     from pocketlm.cli.output import Status, table
-    from pocketlm.cli.train.then import Quantization
 
-    quantization = None if then is None else Quantization(then)
+    quantization = _quantization(then)
+    _quietly()
     if show:
         from pocketlm.recipe.train.plan import plan
 
         print(table(plan(run).rows()))
         return
-    _quietly()
     from pocketlm.recipe.train.loop import pretrain as train
 
     with Status() as status:
@@ -192,28 +167,35 @@ def _pretrain(run: PretrainRun, show: bool, then: str | None, json: bool) -> Non
 
 
 def _tune(
-    run: Strict,
-    train: Callable[[], Path],
-    *,
-    show: bool,
-    then: str | None,
-    json: bool,
-    base: Path | None = None,
+    run: SftRun | LoraRun | DpoRun, base: Path | None, show: bool, then: str | None, json: bool
 ) -> None:
-    from pocketlm.cli.train.then import Quantization
+    """`base` is the model that the run trains an adapter for."""
+    from pocketlm.cli.output import Status
 
-    quantization = None if then is None else Quantization(then, base)
+    quantization = _quantization(then, base)
     if show:
         print(_described(run))
         return
     _quietly()
-    _finish(train(), quantization, json)
+    from pocketlm.recipe.train.configuration import DpoRun
+    from pocketlm.recipe.train.tuning import prefer, tune
+
+    with Status() as status:
+        if isinstance(run, DpoRun):
+            place = prefer(run, show=status.show, note=status.note)
+        else:
+            place = tune(run, show=status.show, note=status.note)
+    _finish(place, quantization, json)
 
 
-def _finish(place: Path, quantization: Any | None, json: bool) -> None:  # noqa: ANN401
-    import os
+def _quantization(then: str | None, base: Path | None = None) -> Quantization | None:
+    from pocketlm.cli.train.then import Quantization
 
-    if os.environ.get("RANK", "0") != "0":  # torchrun's other processes
+    return None if then is None else Quantization(then, base)
+
+
+def _finish(place: Path, quantization: Quantization | None, json: bool) -> None:
+    if os.environ.get("RANK", "0") != "0":  # one of torchrun's other processes
         return
     found = {"model": str(place)}
     if not json:
@@ -232,15 +214,16 @@ def _described(run: Strict) -> str:
 
 
 def _quietly() -> None:
-    """Keep libraries from writing between our lines; their warnings about us are no one's else."""
+    """Keep libraries from writing between our lines."""
     import logging
-    import os
     import warnings
 
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    for name, value in (
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("TQDM_DISABLE", "1"),
+    ):
+        os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore")
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    os.environ["TQDM_DISABLE"] = "1"
     for name in ("accelerate", "trl", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)

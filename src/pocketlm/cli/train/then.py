@@ -1,6 +1,9 @@
 """`--then quantize[:ARGS]`: the finished model as a GGUF file, by the command `quantize` itself."""
 
+import contextlib
+import io
 import shlex
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -40,15 +43,19 @@ class Quantization:
             raise ParameterError(f"--then {text}: say how small: one of --size, --bits and --type")
 
     def run(self, place: Path, *, quiet: bool) -> Path:
-        """Write the file beside `place`, a model's folder or an adapter's."""
+        """Write the file beside `place`, a model's folder or an adapter's; `quiet` prints nothing.
+
+        Raises what `quantize` does.
+        """
         out = place.with_suffix(".gguf")
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+            source = place
             if self._base is not None:
                 from pocketlm.quantize.export import export
 
-                merged = Path(folder) / place.parent.resolve().name
-                export(self._base, merged, "safetensors", adapter=place)
-                place = merged
-            arguments = [str(place), "--out", str(out), "--force", *self._arguments]
-            self._command.main(arguments, prog_name="quantize", standalone_mode=False)
+                source = Path(folder) / place.parent.resolve().name
+                export(self._base, source, "safetensors", adapter=place)
+            arguments = [str(source), "--out", str(out), "--force", *self._arguments]
+            with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
+                self._command.main(arguments, prog_name="quantize", standalone_mode=False)
         return out

@@ -14,7 +14,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -25,6 +27,9 @@ from pocketlm.errors import ParameterError
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+#: What a model is given as: its parts, or a path. Names for pydantic, not fields.
+_NEW, _FOLDER = "<new>", "<folder>"
 
 
 def _from_file(path: Path, info: ValidationInfo) -> Path:
@@ -178,7 +183,10 @@ class PretrainRun(Strict):
     """The folder of the run: checkpoints, log, curve, and in the end `model`."""
     tokenizer: Place
     """A folder as `pocketlm train tokenizer` writes it; the one the shards were made with."""
-    model: Architecture | Place
+    model: Annotated[
+        Annotated[Architecture, Tag(_NEW)] | Annotated[Place, Tag(_FOLDER)],
+        Discriminator(lambda value: _FOLDER if isinstance(value, str | Path) else _NEW),
+    ]
     """A new model, or the folder of one whose weights are trained further."""
     branch: Place | None = None
     """A checkpoint of another run that this run continues, optimizer and step included."""
@@ -331,13 +339,9 @@ def _said(error: ValidationError) -> list[str]:
     """One phrase a fault: the field as it is written in the file, and what is wrong."""
     faults = []
     for fault in error.errors(include_url=False):
-        # The names of a union's members are no fields.
-        where = [str(part) for part in fault["loc"] if str(part) not in _MEMBERS]
+        where = [str(part) for part in fault["loc"] if part not in (_NEW, _FOLDER)]
         what = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             what = "there is no such field"
         faults.append(f"{'.'.join(where)}: {what}" if where else what)
     return faults
-
-
-_MEMBERS = {"Architecture", "function-after[_from_file(), path]"}

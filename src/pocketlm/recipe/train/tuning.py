@@ -187,6 +187,7 @@ class _Prepared:
         """Train to the end, from the newest checkpoint if there is one; write what came of it."""
         run = self._run
         newest = _newest(run.out / CHECKPOINTS)
+        trainer.remove_callback(transformers.PrinterCallback)  # it prints each line of the log
         if newest is not None:
             self._note(f"going on from {newest}")
         # Lines of the steps that are done again are written again.
