@@ -162,7 +162,8 @@ def _ranged(text: str, found: list[Quantity]) -> list[Quantity]:
     for n in range(len(found) - 1, 0, -1):
         before, after = found[n - 1 : n + 1]
         between = text[before.end : after.start]
-        if before.unit is None and after.unit and statements.ranges(between):
+        ranges = statements.ranges(between) or between.strip() == "-"
+        if before.unit is None and after.unit and ranges:
             found[n - 1] = replace(before, unit=after.unit)
     return found
 
@@ -175,10 +176,15 @@ def _stated(final: statements.Final, wanted: quantities.Unit | None, bare: bool)
         text = main
     text = _result(text, wanted, bare)
     found = _candidates(text, wanted, bare)
+    if not found:
+        return "states no number"
     first = final.announced or (wanted is None and _SUBJECT.match(text[found[0].end :]))
     chosen = found[0] if first else found[-1]
     for before, after in pairwise(found):
-        if statements.hedged(text, before.end, after.start) and not _same(before, after, wanted):
+        # What is worked out stands after "=": here a stroke between units is no minus.
+        stroke = before.unit is not None and text[before.end : after.start].strip() == "-"
+        choice = stroke or statements.hedged(text, before.end, after.start)
+        if choice and not _same(before, after, wanted):
             return f"leaves it open: {text[before.start : after.end].strip()}"
     if statements.bounds(text, chosen.start):
         return f"gives a bound alone: {text.strip()[:80]}"

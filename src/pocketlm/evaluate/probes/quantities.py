@@ -87,9 +87,10 @@ class Quantity:
 def plain(text: str) -> str:
     """A text without the marks of Markdown and LaTeX; what is boxed follows "answer:"."""
     # Nested braces of more than a few levels are nobody's number.
-    text = text[:_MOST].replace("−", "-").replace("–", "-").replace("—", ", ").replace("’", "'")
+    text = text[-_MOST:].replace("−", "-").replace("–", "-").replace("—", ", ").replace("’", "'")
     text = re.sub(r"[   ]", " ", text)
-    text = re.sub(r"\\[dt]?frac\s*\{([^{}]{1,40})\}\s*\{([^{}]{1,40})\}", r" \1/\2", text)
+    text = re.sub(r"(?<=\d)\\(?=[dt]?frac)", r" \\", text)
+    text = re.sub(r"\\[dt]?frac\s*\{([^{}]{1,40})\}\s*\{([^{}]{1,40})\}", r"\1/\2", text)
     text = re.sub(r"\\(?:text|mathrm|textbf|mathbf|operatorname)\s*\{([^{}]*)\}", r" \1 ", text)
     text = re.sub(r"\\boxed\s*\{([^{}]*)\}", r" answer: \1 ", text)
     text = re.sub(r"\\(?:times|cdot)\b", " × ", text)
@@ -149,8 +150,8 @@ def amount(value: Fraction, unit: str) -> str:
     return f"{said} {'feet' if unit == 'foot' else unit + 's'}"
 
 
-#: Most characters of a text that are read. No answer within a probe's tokens is as long.
-_MOST = 20_000
+#: Most characters of a text that are read, its last ones.
+_MOST = 8_000
 
 _ONES = [
     "zero",

@@ -68,7 +68,7 @@ _DENIED = re.compile(
     r"|\bno longer|\bcannot)\b(?:(?!\bbut\b)[^.,;:])*$",
     re.IGNORECASE,
 )
-_RANGE = re.compile(r"^\W*(?:or|to|and/or|and maybe)\W+(?:\w+\W+){0,2}$|^\s*-\s*$", re.IGNORECASE)
+_RANGE = re.compile(r"^\W*(?:or|to|and/or|and maybe)\W+(?:\w+\W+){0,2}$|^-$", re.IGNORECASE)
 _CHOICE = re.compile(r"\b(?:or|alternatively)\b(?! less| more| so\b)", re.IGNORECASE)
 _BOUND = re.compile(
     r"\b(?:(?:more|less|longer|shorter|fewer|greater|faster|slower|higher|lower) than|up to|over"
