@@ -48,11 +48,13 @@ def measure(
     """Ask `limit` variants of each probe (None: 20) in each mode. Returns results and samples.
 
     What is finished is kept in `out`, and not asked again there. `tell` gets a line of progress
-    after each answer. Raises ParameterError for an unknown mode or another run's folder, and
-    SandboxError where programs cannot be run: none is judged by its looks.
+    after each answer. Raises ParameterError for an unknown mode, a limit below 1 or another run's
+    folder, and SandboxError where programs cannot be run: none is judged by its looks.
     """
     wanted = _modes(modes)
     count = COUNT if limit is None else limit
+    if count < 1:
+        raise ParameterError(f"the limit is {count}; at least 1 variant of each probe is asked")
     sandbox.check()
     drawn = [(probe, variant) for probe in probes for variant in probe.variants(seed, count)]
     # Variant by variant, so that the time of what is done tells of what is not.
@@ -81,6 +83,8 @@ def _modes(modes: Sequence[str]) -> list[Mode]:
     for name in modes:
         if name not in MODES:
             raise ParameterError(f"there is no mode {name!r}; there are {', '.join(MODES)}")
+    if not modes:
+        raise ParameterError(f"name one mode at least: {', '.join(MODES)}")
     return [mode for mode in MODES if mode in modes]
 
 
