@@ -143,6 +143,11 @@ def test_which_metric_counts(tmp_path):
     assert tasks(run, "acc_norm")["one"].estimate.value == 1
     assert tasks(run, "f1,none")["one"].estimate.value == 0.25
     assert tasks(run, "nonsense")["one"].metric == "exact_match"
+    other = {"perplexity": 12.5, "acc_norm": 0.5, "win": 1}
+    run = read(keep(tmp_path / "other", {"one": [written(0, other, "x")]}))
+    assert tasks(run)["one"].metric == "acc_norm"  # the only share
+    alone = read(keep(tmp_path / "alone", {"pairs": [written(0, {"win": 1}, "x")]}))
+    assert tasks(alone) == {}  # says nothing of one model alone
 
 
 def test_filters_of_the_harness_are_kept_apart(tmp_path):
@@ -166,6 +171,9 @@ def test_subtasks_of_a_group_are_pooled(tmp_path):
     assert list(found) == ["m", "alone"]
     assert found["m"].estimate.value == pytest.approx(0.75)
     assert found["m"].estimate.count == 8
+    # A group that states no mean is a list of tasks.
+    del results["m"]
+    assert list(tasks(read(keep(tmp_path, samples, results=more)))) == ["m_a", "m_b", "alone"]
 
 
 def test_questions_about_one_passage_belong_together(tmp_path):

@@ -1,9 +1,9 @@
 """The scores of a run: for each task one number an item, from which all else follows.
 
 Results of the harness hold several metrics and filters a task; this says which one counts, reads
-it from the samples, and pools the subtasks of a group (the 57 subjects of MMLU are one task here,
-each of its items counting alike). It knows results and their keys; it knows no model, and draws
-no conclusion.
+it from the samples, and pools the subtasks of a group that states a mean (the 57 subjects of MMLU
+are one task here, each of its items counting alike). It knows results and their keys; it knows no
+model, and draws no conclusion.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pocketlm.evaluate.statistics import Estimate, mean
 
 #: The metric that counts, where a task has several: the first of these that it has.
 METRICS = ("passed", "rating", "acc", "exact_match", "em", "pass@1", "pass_at_1", "mc2", "f1")
+#: Metrics that say nothing of one model alone.
+_RELATIVE = frozenset({"win", "agreed"})
 #: Points of 100 for one unit of a metric: ratings go to 10, all else to 1.
 _POINTS = {"rating": 10.0}
 
@@ -82,35 +84,37 @@ def tasks(run: Run, metric: str | None = None) -> dict[str, Task]:
     `metric` ("acc_norm", or with a filter "exact_match,strict-match") counts where a task has it.
     """
     stated = run.results["results"]
-    members = {
-        name: list(subtasks)
-        for name, subtasks in run.results.get("group_subtasks", {}).items()
-        if subtasks
-    }
-    inner = {subtask for subtasks in members.values() for subtask in subtasks}
+    members = {name: list(each) for name, each in run.results.get("group_subtasks", {}).items()}
+    # A group that states no mean is a list of tasks, not one.
+    pooled = [name for name, each in members.items() if each and _keys(stated.get(name, {}))]
+    inner = {each for name in pooled for each in _within(name, members)}
     found = {}
-    for name in [*members, *(name for name in stated if name not in members)]:
+    for name in [*pooled, *(name for name in stated if not members.get(name))]:
         if name in inner:
             continue
-        task = _task(run, name, _leaves(name, members), metric)
+        leaves = [each for each in _within(name, members) if not members.get(each)] or [name]
+        task = _task(run, name, leaves, metric)
         if task is not None:
             found[name] = task
     return found
 
 
-def _leaves(name: str, members: Mapping[str, Sequence[str]], depth: int = 0) -> list[str]:
-    if name not in members or depth > 8:
-        return [name]
-    return [leaf for each in members[name] for leaf in _leaves(each, members, depth + 1)]
+def _within(name: str, members: Mapping[str, Sequence[str]]) -> list[str]:
+    """All that a group holds, at any depth, itself not."""
+    found: list[str] = []
+    left = list(members.get(name, ()))
+    while left:
+        each = left.pop(0)
+        if each not in found:
+            found.append(each)
+            left += members.get(each, ())
+    return found
 
 
 def _task(run: Run, name: str, leaves: Sequence[str], metric: str | None) -> Task | None:
     results = run.results["results"]
     sampled = [leaf for leaf in leaves if run.samples.get(leaf)]
-    # A group states what its subtasks do, or nothing at all.
-    known = results.get(name) or results.get(leaves[0]) or {}
-    keys = _keys(known) or _keys(results.get(leaves[0], {}))
-    key = _chosen(keys, metric)
+    key = _chosen(results.get(name, {}), metric)
     if key is None:
         return None
     chosen, filter = key
@@ -138,10 +142,16 @@ def _task(run: Run, name: str, leaves: Sequence[str], metric: str | None) -> Tas
 def _keys(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The metrics that a task states, with their filters."""
     pairs = [key.split(",", 1) for key in figures if key.count(",") == 1]
-    return [(metric, filter) for metric, filter in pairs if not metric.endswith("_stderr")]
+    return [
+        (metric, filter)
+        for metric, filter in pairs
+        if not metric.endswith("_stderr") and isinstance(figures[f"{metric},{filter}"], int | float)
+    ]
 
 
-def _chosen(keys: Sequence[tuple[str, str]], wanted: str | None) -> tuple[str, str] | None:
+def _chosen(figures: Mapping[str, Any], wanted: str | None) -> tuple[str, str] | None:
+    """The metric that counts: the one that is wanted, a usual one, or one that is a share."""
+    keys = _keys(figures)
     if wanted is not None:
         metric, _, filter = wanted.partition(",")
         for key in keys:
@@ -151,6 +161,10 @@ def _chosen(keys: Sequence[tuple[str, str]], wanted: str | None) -> tuple[str, s
         for key in keys:
             if key[0] == name:
                 return key
+    for key in keys:
+        value = figures[",".join(key)]
+        if key[0] not in _RELATIVE and 0 <= value <= 1:
+            return key
     return None
 
 

@@ -77,5 +77,16 @@ def judged(folder, model, skill):
         scores = {"rating": (first + second) / 2, "rating_1": first, "rating_2": second}
         document = {"question": f"question {n}", "category": CATEGORIES[n // 10]}
         items.append(written(n, scores, f"Answer {n}.", doc=document))
-    more = {"configs": {"mt_bench": {"metadata": {"judge": "a judge at http://127.0.0.1:1"}}}}
-    return keep(folder, {"mt_bench": items}, model=model, suite="mt-bench", results=more)
+    metadata = {"judge": "a judge at http://127.0.0.1:1", "prompts": "pocketlm's own"}
+    more = {
+        "configs": {
+            "mt_bench": {"metadata": metadata},
+            "mt_bench_pairs": {"metadata": metadata | {"against": "eval-other"}},
+        }
+    }
+    pairs = [
+        written(n, {"win": (a + b) / 2, "agreed": 0.5}, "x", win_1=a, win_2=b)
+        for n, (a, b) in enumerate([(1.0, 0.5), (1.0, 0.0), (0.5, 0.5)])
+    ]
+    samples = {"mt_bench": items, "mt_bench_pairs": pairs}
+    return keep(folder, samples, model=model, suite="mt-bench", results=more)

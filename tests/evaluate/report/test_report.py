@@ -101,7 +101,17 @@ def test_ratings_and_the_radar(folders):
     ((_, drawn),) = next(part for part in made.sections if part.name == "mt-bench").pictures
     labels = [node.text for node in ElementTree.fromstring(drawn).iter() if node.text]
     assert {"writing", "stem", "smollm2", "phi3-mini.gguf", "10"} <= set(labels)
-    assert "a judge at http://127.0.0.1:1" in made.html()
+    assert "a judge at http://127.0.0.1:1 (asked in the words of pocketlm's own)" in "".join(
+        unescape(words) for part in made.sections for words in part.words
+    )
+
+
+def test_pairs_are_counted_by_turn(folders):
+    part = next(part for part in _made(folders).sections if part.name == "mt-bench")
+    pairs = part.tables[1]
+    assert pairs.columns[0] == "smollm2 against eval-other"
+    assert [row[1] for row in pairs.rows[:3]] == ["2", "1", "3"]
+    assert pairs.rows[3][1].text == "58.3"
 
 
 def test_differences_are_paired(folders):

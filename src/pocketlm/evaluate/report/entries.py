@@ -13,8 +13,8 @@ from pocketlm.evaluate.report.table import name
 from pocketlm.evaluate.results import About, Run
 from pocketlm.evaluate.scores import Task, tasks
 
-#: How the tasks of probes begin; the one task of MT-bench.
-PROBE, MT_BENCH = "probe_", "mt_bench"
+#: How the tasks of probes begin; the tasks of MT-bench: ratings, and wins over another model.
+PROBE, MT_BENCH, PAIRS = "probe_", "mt_bench", "mt_bench_pairs"
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pocketlm.evaluate.radar import radar
-from pocketlm.evaluate.report.entries import MT_BENCH, Entry
+from pocketlm.evaluate.report.entries import MT_BENCH, PAIRS, Entry
 from pocketlm.evaluate.report.table import Cell, Section, Table, name, score
 from pocketlm.evaluate.results import Sample
 from pocketlm.evaluate.statistics import mean
@@ -49,6 +49,7 @@ def section(found: Sequence[Entry]) -> Section | None:
     add("second turn", lambda _: True, "rating_2")
     rows.append(["all", *(score(entry.tasks[MT_BENCH].estimate, 10) for entry in judged)])
     part.tables.append(Table(["category", *samples], rows))
+    part.tables += filter(None, map(_pairs, judged))
     means = {
         label: {
             category: mean(ratings).value
@@ -78,5 +79,33 @@ def _category(sample: Sample) -> str:
 
 
 def _judge(entry: Entry) -> str:
-    said = entry.run.results.get("configs", {}).get(MT_BENCH, {}).get("metadata", {})
-    return name(said.get("judge", "an unnamed judge")) if isinstance(said, dict) else "a judge"
+    """Who judged, and in whose words it was asked."""
+    said = _metadata(entry, MT_BENCH)
+    words = f" (asked in the words of {name(said['prompts'])})" if "prompts" in said else ""
+    return name(said.get("judge", "a judge that is not named")) + words
+
+
+def _metadata(entry: Entry, task: str) -> Mapping[str, object]:
+    said = entry.run.results.get("configs", {}).get(task, {}).get("metadata", {})
+    return said if isinstance(said, dict) else {}
+
+
+def _pairs(entry: Entry) -> Table | None:
+    """How often the judge preferred this model's answers to another's, turn by turn."""
+    items = entry.run.samples.get(PAIRS, [])
+    turns = [item[key] for item in items for key in ("win_1", "win_2") if key in item]
+    if not turns:
+        return None
+    wins = mean([float(item["win"]) for item in items])
+    against = name(_metadata(entry, PAIRS).get("against", "another"))
+    agreed = mean([float(item["agreed"]) for item in items])
+    return Table(
+        [f"{entry.label} against {against}", "turns"],
+        [
+            ["won in both orders", f"{turns.count(1.0):,}"],
+            ["lost in both orders", f"{turns.count(0.0):,}"],
+            ["neither", f"{turns.count(0.5):,}"],
+            ["score, per cent (neither is a half)", score(wins, 100)],
+            ["judge kept to its word when the order changed, per cent", score(agreed, 100)],
+        ],
+    )
