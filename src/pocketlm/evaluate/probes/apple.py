@@ -49,7 +49,7 @@ class Apple(Probe):
 
     name = "apple"
     number = 9
-    about = 'sentences that end with a given word, as "apple"'
+    about = 'Sentences that end with a given word, as "apple".'
     seen = "failed at the third of ten"
     most_tokens = 300
 

@@ -50,7 +50,7 @@ class Numbers(Probe):
 
     name = "numbers"
     number = 1
-    about = "a Python script that prints the numbers of a range"
+    about = "A Python script that prints the numbers of a range."
     seen = "right, and fast"
     most_tokens = 200
     check = staticmethod(coder.runs(_LIMITS))

@@ -131,7 +131,7 @@ class People(Probe):
 
     name = "people"
     number = 6
-    about = "a description of people and their attributes as JSON"
+    about = "A description of people and their attributes, as JSON."
     seen = "right"
     most_tokens = 350
 

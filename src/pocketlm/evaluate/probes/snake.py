@@ -51,9 +51,9 @@ class Snake(Probe):
 
     name = "snake"
     number = 2
-    about = "the game Snake in Python"
+    about = "The game Snake in Python."
     seen = "failed: no complete game"
-    most_tokens = 1000
+    most_tokens = 1200
     check = staticmethod(coder.plays())
 
     def draw(self, chance: random.Random, number: int) -> Variant:
