@@ -1,17 +1,17 @@
 """Many people and one hole: the right times by working them off, and whether the point is seen."""
 
 import json
-from fractions import Fraction as F
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.evaluate.probes.heuristics import constant, question, rate
 
 from pocketlm.engine.constraint import from_schema
 from pocketlm.evaluate.probes.crowding import room_short
 from pocketlm.evaluate.probes.digging import ABSURD, ASSUMED, FIGURE, NEEDLESS, POINT, PROBE
 from pocketlm.evaluate.probes.quantities import UNITS, plain, read
-from tests.evaluate.probes.heuristics import constant, question, rate
 
 VARIANTS = PROBE.variants(5, 180)
 
@@ -23,7 +23,7 @@ def of_kind(kind):
 
 
 def minutes(variant):
-    return F(variant.facts["right"]) * UNITS[variant.facts["unit"]].factor / 60
+    return Fraction(variant.facts["right"]) * UNITS[variant.facts["unit"]].factor / 60
 
 
 def worked_off(work, workers):
@@ -49,7 +49,7 @@ def test_right_times_are_worked_off():
                 _, hours, each = numbers
                 assert worked_off(hours * 60 * each, 1) == minutes(variant)
             case "fixed":
-                assert F(variant.facts["right"]) * _unit_of(variant) == numbers[1]
+                assert Fraction(variant.facts["right"]) * _unit_of(variant) == numbers[1]
 
 
 def _unit_of(variant):
@@ -109,8 +109,8 @@ def test_the_others_are_judged_by_their_time():
         assert PROBE.judge(variant, f"It takes {variant.target}.").passed
         assert PROBE.judge(variant, f"Not all have room at once. It takes {variant.target}.").passed
         for value, why, _ in variant.facts["slips"]:
-            said = f"{float(F(value)):.6g} {variant.facts['unit']}s"
-            if F(value).denominator == 1:
+            said = f"{float(Fraction(value)):.6g} {variant.facts['unit']}s"
+            if Fraction(value).denominator == 1:
                 assert why in PROBE.judge(variant, said).why
 
 
@@ -118,7 +118,7 @@ def test_no_simple_way_passes():
     def divided(variant):
         numbers = [q.value for q in read(plain(question(variant))) if q.unit is None]
         time = read(plain(question(variant)), dimension="time")[0]
-        return f"{float(time.first / 60 / max([*numbers, F(1)])):.6g} minutes"
+        return f"{float(time.first / 60 / max([*numbers, Fraction(1)])):.6g} minutes"
 
     def told(variant):
         time = read(plain(question(variant)), dimension="time")[0]

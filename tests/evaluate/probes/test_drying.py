@@ -2,14 +2,14 @@
 
 import heapq
 import json
-from fractions import Fraction as F
+from fractions import Fraction
 
 import pytest
+from tests.evaluate.probes.heuristics import constant, question, rate
 
 from pocketlm.engine.constraint import from_schema
 from pocketlm.evaluate.probes.drying import PROBE
 from pocketlm.evaluate.probes.quantities import UNITS, plain, read
-from tests.evaluate.probes.heuristics import constant, question, rate
 
 VARIANTS = PROBE.variants(5, 180)
 
@@ -43,12 +43,14 @@ def test_variants_differ_and_are_the_same_again():
 def test_right_times_are_those_of_a_simulation():
     for variant in VARIANTS:
         facts = variant.facts
-        assert simulated(facts["slots"], facts["jobs"]) == F(facts["right"]), question(variant)
+        assert simulated(facts["slots"], facts["jobs"]) == Fraction(facts["right"]), question(
+            variant
+        )
 
 
 def test_right_answers_pass_in_hours_and_in_minutes():
     for variant in VARIANTS:
-        right, unit = F(variant.facts["right"]), UNITS[variant.facts["unit"]]
+        right, unit = Fraction(variant.facts["right"]), UNITS[variant.facts["unit"]]
         minutes = right * unit.factor / 60
         for answer in (variant.target, f"So it takes {minutes} minutes.", f"**{minutes} min**"):
             assert PROBE.judge(variant, answer).passed, (answer, question(variant))
@@ -77,9 +79,9 @@ def test_no_simple_way_passes():
 def test_slips_are_explained():
     for variant in VARIANTS:
         for value, why, score in variant.facts["slips"]:
-            answer = f"{float(F(value)):.6g} {variant.facts['unit']}s"
+            answer = f"{float(Fraction(value)):.6g} {variant.facts['unit']}s"
             verdict = PROBE.judge(variant, answer)
-            if F(value).denominator in (1, 2, 4):
+            if Fraction(value).denominator in (1, 2, 4):
                 assert why in verdict.why
                 assert verdict.score == score
 

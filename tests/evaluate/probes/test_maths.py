@@ -2,14 +2,15 @@
 
 import json
 import re
-from fractions import Fraction as F
+from fractions import Fraction
+from functools import partial
 
 import pytest
+from tests.evaluate.probes.heuristics import constant, question, rate
 
 from pocketlm.assistant.tools.expression import compute
 from pocketlm.engine.constraint import from_schema
 from pocketlm.evaluate.probes.maths import PROBE
-from tests.evaluate.probes.heuristics import constant, question, rate
 
 VARIANTS = PROBE.variants(5, 240)
 
@@ -27,14 +28,14 @@ def calculated(expression):
 @pytest.mark.parametrize("kind", ["order", "fractions", "decimals", "negative", "mean"])
 def test_right_numbers_are_those_of_the_calculator(kind):
     for variant in of_kind(kind):
-        assert calculated(variant.facts["expression"]) == F(variant.facts["right"])
+        assert calculated(variant.facts["expression"]) == Fraction(variant.facts["right"])
 
 
 def test_equations_hold():
     for variant in of_kind("equation"):
-        x = F(variant.facts["right"])
+        x = Fraction(variant.facts["right"])
         left, right = (
-            calculated(re.sub(r"(\d)?(x|\()", lambda m: _times(m, x), side))
+            calculated(re.sub(r"(\d)?(x|\()", partial(_times, x=x), side))
             for side in variant.facts["expression"].split("=")
         )
         assert left == right, variant.facts["expression"]
@@ -52,7 +53,9 @@ def test_percentages_and_shares_are_right():
         for kind, pattern, right in _WAYS:
             if found := re.search(pattern, text):
                 seen.add(kind)
-                assert right(*(F(n) for n in found.groups())) == F(variant.facts["right"]), text
+                assert right(*(Fraction(n) for n in found.groups())) == Fraction(
+                    variant.facts["right"]
+                ), text
                 break
         else:
             raise AssertionError(text)
@@ -87,7 +90,7 @@ def test_variants_differ_and_the_target_passes():
     assert len({question(v) for v in VARIANTS}) == len(VARIANTS)
     json.dumps([v.facts for v in VARIANTS])
     for variant in VARIANTS:
-        right = F(variant.facts["right"])
+        right = Fraction(variant.facts["right"])
         sign = "-" if right < 0 else ""
         tex = rf"\boxed{{{sign}\frac{{{abs(right.numerator)}}}{{{right.denominator}}}}}"
         for answer in (variant.target, f"= {right}", f"x = {float(right):.6g}", tex):
@@ -107,7 +110,7 @@ def test_no_simple_way_passes():
 def test_keeping_no_order_is_named():
     for variant in of_kind("order"):
         for value, why, _ in variant.facts["slips"]:
-            verdict = PROBE.judge(variant, f"The answer is {F(value)}.")
+            verdict = PROBE.judge(variant, f"The answer is {Fraction(value)}.")
             assert not verdict.passed
             assert why in verdict.why
 

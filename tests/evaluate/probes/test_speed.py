@@ -1,14 +1,14 @@
 """Relative speed: the right amounts by moving things, and how answers are judged."""
 
 import json
-from fractions import Fraction as F
+from fractions import Fraction
 
 import pytest
+from tests.evaluate.probes.heuristics import constant, question, rate
 
 from pocketlm.engine.constraint import from_schema
 from pocketlm.evaluate.probes.quantities import UNITS, plain, read
 from pocketlm.evaluate.probes.speed import PROBE
-from tests.evaluate.probes.heuristics import constant, question, rate
 
 VARIANTS = PROBE.variants(5, 210)
 
@@ -20,12 +20,14 @@ def of_kind(kind):
 
 
 def right_in(variant, unit):
-    return F(variant.facts["right"]) * UNITS[variant.facts["unit"]].factor / UNITS[unit].factor
+    return (
+        Fraction(variant.facts["right"]) * UNITS[variant.facts["unit"]].factor / UNITS[unit].factor
+    )
 
 
-def first_time(reached, most=F(10**5)):
+def first_time(reached, most=Fraction(10**5)):
     """When something that only comes nearer is reached, by bisection."""
-    low, high = F(0), most
+    low, high = Fraction(0), most
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) else (middle, high)
@@ -40,7 +42,7 @@ def test_they_are_level_at_the_right_time(kind):
         time = first_time(
             lambda t, a=a, b=b, v=v, w=w, ahead=ahead: (a + v * t > b + w * t) != ahead
         )
-        assert abs(time - right_in(variant, "hour")) < F(1, 10**9), question(variant)
+        assert abs(time - right_in(variant, "hour")) < Fraction(1, 10**9), question(variant)
 
 
 def test_they_are_as_far_apart_as_is_said():
@@ -48,20 +50,21 @@ def test_they_are_as_far_apart_as_is_said():
         positions = [0, 0]
         for _ in range(variant.facts["minutes"]):
             positions = [
-                x + F(v, 60) for x, (_, v) in zip(positions, variant.facts["movers"], strict=True)
+                x + Fraction(v, 60)
+                for x, (_, v) in zip(positions, variant.facts["movers"], strict=True)
             ]
-        assert abs(positions[0] - positions[1]) == F(variant.facts["right"])
+        assert abs(positions[0] - positions[1]) == Fraction(variant.facts["right"])
 
 
 def test_relative_speeds_are_distances_of_an_hour():
     for variant in of_kind("seen"):
         (_, v), (_, w) = variant.facts["movers"]
-        assert abs((0 + v) - (0 + w)) == F(variant.facts["right"])
+        assert abs((0 + v) - (0 + w)) == Fraction(variant.facts["right"])
     for variant in of_kind("walker"):
         (_, vessel), (_, step) = variant.facts["movers"]
         ground = vessel + step
         to = {"train": vessel, "ferry": vessel}.get(variant.facts["to"], 0)
-        assert abs(ground - to) == F(variant.facts["right"]), question(variant)
+        assert abs(ground - to) == Fraction(variant.facts["right"]), question(variant)
 
 
 def test_the_river_is_travelled_in_the_right_time():
@@ -72,7 +75,7 @@ def test_the_river_is_travelled_in_the_right_time():
             first_time(lambda t, s=s: (still + s * current) * t >= distance)  # noqa: B023
             for s in legs
         )
-        assert abs(time - right_in(variant, "hour")) < F(1, 10**9)
+        assert abs(time - right_in(variant, "hour")) < Fraction(1, 10**9)
 
 
 def test_the_train_is_clear_at_the_right_time():
@@ -82,7 +85,7 @@ def test_the_train_is_clear_at_the_right_time():
         def clear(t, rear=-length, far=other, speed=speed, others=others):
             return rear + speed * t >= far + others * t
 
-        assert abs(first_time(clear) - right_in(variant, "second")) < F(1, 10**6)
+        assert abs(first_time(clear) - right_in(variant, "second")) < Fraction(1, 10**6)
 
 
 def test_variants_differ_and_the_target_passes():
@@ -102,9 +105,9 @@ def test_no_simple_way_passes():
             speeds = [q.first for q in read(text, dimension="speed")][:2]
             if len(speeds) < 2:
                 return ""
-            speed = abs(speeds[0] + sign * speeds[1]) or F(1)
-            lengths = [q.first for q in read(text, dimension="length")] or [F(0)]
-            times = [q.first for q in read(text, dimension="time")] or [F(0)]
+            speed = abs(speeds[0] + sign * speeds[1]) or Fraction(1)
+            lengths = [q.first for q in read(text, dimension="length")] or [Fraction(0)]
+            times = [q.first for q in read(text, dimension="time")] or [Fraction(0)]
             first = {"time": sum(lengths) / speed, "length": speed * times[0], "speed": speed}
             return f"{float(first[unit.dimension] / unit.factor):.8g} {variant.target.split()[-1]}"
 
