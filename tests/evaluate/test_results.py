@@ -71,7 +71,11 @@ def test_results_without_samples(tmp_path):
         ("[" * 100_000, "this is not JSON"),
         ("\xff", "not the results of an evaluation"),
         ("[1]", "not the results of an evaluation"),
-        ('{"results": 3}', "not the results of an evaluation"),
+        ('{"result": 3}', "not the results of an evaluation"),
+        ('{"results": 3}', "'results' is not as in the results"),
+        ('{"results": {"one": 3}}', "'results' is not as in the results"),
+        ('{"results": {}, "configs": {"one": []}}', "'configs' is not as in the results"),
+        ('{"results": {}, "group_subtasks": {"one": {}}}', "'group_subtasks' is not as in"),
     ],
 )
 def test_what_are_no_results(tmp_path, text, words):
@@ -97,3 +101,7 @@ def test_results_of_another_version(tmp_path):
     run = read(tmp_path)
     with pytest.raises(ParameterError, match=r"of another version.*colour"):
         _ = run.about
+    other = {"results": {}, "pocketlm": asdict(ABOUT) | {"seconds": "long"}}
+    (tmp_path / RESULTS).write_text(json.dumps(other))
+    with pytest.raises(ParameterError, match="seconds is no number"):
+        _ = read(tmp_path).about

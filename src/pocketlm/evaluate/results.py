@@ -24,6 +24,14 @@ from pocketlm.errors import ParameterError
 from pocketlm.formats.output import new_file
 
 RESULTS = "results.json"
+#: What the parts of results hold for each task.
+_FORM: Mapping[str, type] = {
+    "results": dict,
+    "configs": dict,
+    "n-samples": dict,
+    "n-shot": object,
+    "group_subtasks": list,
+}
 #: A sample: one item of a task, as the harness writes it.
 Sample = Mapping[str, Any]
 
@@ -106,8 +114,12 @@ def read(folder: Path) -> Run:
             )
         named = found[-1]
     results = _loaded(named)
-    if not isinstance(results, dict) or not isinstance(results.get("results"), dict):
+    if not isinstance(results, dict) or "results" not in results:
         raise ParameterError(f"{named}: these are not the results of an evaluation")
+    for key, kind in _FORM.items():
+        part = results.get(key, {})
+        if not (isinstance(part, dict) and all(isinstance(each, kind) for each in part.values())):
+            raise ParameterError(f"{named}: {key!r} is not as in the results of an evaluation")
     samples = {}
     for task in results["results"]:
         files = sorted(named.parent.glob(f"samples_{task}.jsonl")) or sorted(
