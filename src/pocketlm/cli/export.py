@@ -45,7 +45,7 @@ def export(
     ] = None,
     adapter: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Merge a LoRA adapter that peft saved."),
+        typer.Option(metavar="PATH", help="Merge a LoRA adapter: peft's folder, or a GGUF file."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is at --out.")] = False,
     offline: Offline = False,

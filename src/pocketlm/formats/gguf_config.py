@@ -137,7 +137,7 @@ def hub_tensors(model_type: str, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     for tensor in tensors.values():
         if tensor.name in ROPE_FACTORS:
             continue
-        name = _hub_name(model_type, tensor.name)
+        name = hub_name(model_type, tensor.name)
         if name in renamed:
             raise ModelFileError(
                 f"tensors {checked.shown(renamed[name].name)} and {checked.shown(tensor.name)}"
@@ -150,7 +150,8 @@ def hub_tensors(model_type: str, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     }
 
 
-def _hub_name(model_type: str, name: str) -> str:
+def hub_name(model_type: str, name: str) -> str:
+    """Return the hub's name of what a GGUF file calls `name`; an unknown one stays."""
     match = _NAME.fullmatch(name)
     if match is None:
         return name

@@ -70,6 +70,13 @@ class Rope:
         """Which set a sequence uses that will be `length` positions long."""
         return int(self.original_context is not None and length > self.original_context)
 
+    def adjacent_order(self, head_dim: int) -> npt.NDArray[np.intp]:
+        """Where in the hub's order each number of a head lies that has its pairs side by side."""
+        order = np.arange(head_dim)
+        rotary = 2 * len(self.inverse_frequencies[0])
+        order[:rotary] = np.arange(rotary).reshape(2, -1).T.ravel()
+        return order
+
 
 @dataclass(frozen=True)
 class Embed:

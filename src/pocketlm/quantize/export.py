@@ -28,6 +28,7 @@ from pocketlm.formats.gguf_keys import (
     tokenizer_keys,
 )
 from pocketlm.formats.gguf_writer import GGUFWriter, Value
+from pocketlm.formats.lora import Lora, open_lora
 from pocketlm.formats.open import open_checkpoint
 from pocketlm.formats.output import Buffer, new_folder
 from pocketlm.formats.safetensors_writer import SafetensorsWriter
@@ -36,7 +37,6 @@ from pocketlm.formats.tokenizer_gguf import read_gguf
 from pocketlm.formats.tokenizer_json import tokenizer_config, tokenizer_json
 from pocketlm.quantize.configuration import hub_config, plain_config
 from pocketlm.quantize.floats import FLOAT_BYTES, from_floats
-from pocketlm.quantize.lora import Adapter
 from pocketlm.quantize.weights import Weights
 
 FORMATS = ("safetensors", "gguf")
@@ -92,7 +92,7 @@ def export(
     """Write the model at `source` to `target` in a standard form.
 
     `form` is "safetensors" (a folder) or "gguf" (a file); `dtype` one of DTYPES, by default the
-    source's where that is a float, else float16. `adapter` is a LoRA adapter's folder, merged.
+    source's where that is a float, else float16. `adapter` is a LoRA adapter, merged.
     `progress` is told of bytes written, `note` of what does not come along. Raises ParameterError,
     ModelFileError, UnsupportedError, or OutputError where `target` is there and not to be replaced.
     """
@@ -101,7 +101,7 @@ def export(
     if dtype is not None and dtype not in DTYPES:
         raise ParameterError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
     _check_target(target, form, force)
-    merged = None if adapter is None else Adapter(adapter)
+    merged = None if adapter is None else open_lora(adapter)
     with open_checkpoint(source) as checkpoint:
         try:
             write_checkpoint(checkpoint, target, form, dtype, merged, progress, note)
@@ -116,7 +116,7 @@ def write_checkpoint(
     target: Path,
     form: str,
     dtype: str | None = None,
-    adapter: Adapter | None = None,
+    adapter: Lora | None = None,
     progress: Progress = lambda what, done, total: None,
     note: Note = lambda text: None,
 ) -> None:

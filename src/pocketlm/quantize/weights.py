@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from pocketlm import _native
 from pocketlm.formats.checkpoint import PANEL_ROWS, Checkpoint, Tensor, let_go
+from pocketlm.formats.lora import Lora
 from pocketlm.models import build
 from pocketlm.models.program import Program
 from pocketlm.quantize.floats import FLOAT_BYTES, Floats, matrix_shape, to_floats
-from pocketlm.quantize.lora import Adapter
 
 #: Numbers that go through at a time.
 _CHUNK = 1 << 22
@@ -32,7 +32,7 @@ class Weights:
     the adapter merged, as float32. `shapes` are theirs by name.
     """
 
-    def __init__(self, checkpoint: Checkpoint, adapter: Adapter | None) -> None:
+    def __init__(self, checkpoint: Checkpoint, adapter: Lora | None) -> None:
         """Read nothing yet. Raises ModelFileError or UnsupportedError for what could not be run."""
         self.checkpoint = checkpoint
         self.config = checkpoint.config
@@ -47,9 +47,7 @@ class Weights:
         self._adapter = adapter
         if adapter is not None:
             adapter.check(self.shapes)
-        rotary = 2 * len(self.program.rope.inverse_frequencies[0])
-        self._order = np.arange(self.program.head_dim)
-        self._order[:rotary] = np.arange(rotary).reshape(2, -1).T.ravel()
+        self._order = self.program.rope.adjacent_order(self.program.head_dim)
         self._adjacent = self.program.rope.pairing == "adjacent"
 
     @property
@@ -84,11 +82,17 @@ class Weights:
         """What the adapter makes of rows, which are in the hub's order."""
         if self._adapter is None:
             return values
-        whole = self._adapter.replaced(name)
+        whole = self._adapter.whole.get(name)
         if whole is not None:
             return to_floats(self.pool, whole, start, stop)
-        added = self._adapter.added(self.pool, name, start, stop)
-        return values if added is None else values + added
+        pair = self._adapter.pairs.get(name.removesuffix(".weight"))
+        if pair is None:
+            return values
+        b = to_floats(self.pool, pair.b, start, stop)
+        if self._adapter.adjacent and _ROTATED.fullmatch(name):
+            b = self.half(b)
+        product = b @ to_floats(self.pool, pair.a, 0, pair.a.shape[0])
+        return values + np.float32(pair.scale) * product
 
     def adjacent(self, rows: Floats) -> Floats:
         """Rows of q or k (or their bias, as one row) from the hub's order to adjacent pairs."""
