@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pocketlm.engine.adapters import Adapter, bind
 from pocketlm.engine.answer import Generation, Piece, Stream
 from pocketlm.engine.constraint import Compiler, Constraint, from_options
 from pocketlm.engine.engine import Engine
@@ -30,7 +31,20 @@ if TYPE_CHECKING:
     from pocketlm.chat.prompt import Message
     from pocketlm.chat.template import ChatTemplate
 
-__all__ = ["Generation", "Model", "Piece", "SamplingParameters", "Stream", "Token", "load"]
+__all__ = [
+    "Adapter",
+    "Generation",
+    "Model",
+    "Piece",
+    "SamplingParameters",
+    "Stream",
+    "Token",
+    "load",
+]
+
+
+#: LoRA adapters, each with a scale: (path, scale).
+Loras = Sequence[tuple[str | Path, float]]
 
 
 def load(
@@ -42,6 +56,7 @@ def load(
     quantize: str | None = None,
     prefix_cache: Path | str | bool = False,
     speculate: bool = True,
+    lora: Loras = (),
     offline: bool | None = None,
 ) -> Model:
     """Load a model by name ("smollm2"), hub repository, or path (GGUF file, safetensors folder).
@@ -58,6 +73,9 @@ def load(
 
     With `speculate`, answers that repeat parts of the text come faster: what followed there is
     tried, several tokens at a time, where that pays on this machine. It changes no answer.
+
+    `lora` are adapters, each (path, scale), which are added to the model for all texts that name
+    no other: `lora=[("folder", 1.0)]`. See `Model.adapter`.
 
     Raises pocketlm.Error: StoreError, ModelFileError, UnsupportedError or ParameterError.
     """
@@ -83,6 +101,7 @@ def load(
             quantize=quantize,
             prefixes=prefixes,
             speculate=speculate,
+            lora=lora,
         )
     except BaseException:
         checkpoint.close()
@@ -110,6 +129,7 @@ class Model:
         quantize: str | None = None,
         prefixes: PrefixFolder | None = None,
         speculate: bool = True,
+        lora: Loras = (),
     ) -> None:
         """Prepare an open checkpoint, which `close` closes. See `load`."""
         self.load_s = 0.0
@@ -135,6 +155,7 @@ class Model:
             sorted(banned.union(padding)),
             prefixes=kept,
             speculate=speculate,
+            adapter=self.adapter(lora),
         )
 
     @property
@@ -151,13 +172,30 @@ class Model:
 
         return template_for(self.tokenizer, self.checkpoint.chat_template)
 
+    def adapter(self, loras: Loras) -> Adapter:
+        """Load LoRA adapters, each (path, scale): peft's folders or GGUF files; they are summed.
+
+        What it returns goes to the methods that generate, as `adapter`: texts of different adapters
+        are written side by side. Its memory is given back when nothing refers to it any more.
+        That of no adapters, `model.adapter([])`, is the model as it is.
+
+        >>> german = model.adapter([("german", 1.0)])
+        >>> model.generate("Die Hauptstadt", adapter=german)
+
+        Raises ModelFileError for one that is damaged or of another model, UnsupportedError for one
+        that adapts what is no projection of a layer.
+        """
+        from pocketlm.formats.lora import open_lora
+
+        return bind(self.program, [(open_lora(Path(path)), scale) for path, scale in loras])
+
     def generate(self, prompt: str | Sequence[int], **options: object) -> Generation:
         """Continue a text, or token ids as they are. Raises ContextError for one that is too long.
 
         With one of three more options, the answer is JSON of a `schema` (as a dictionary, as JSON,
         or a pydantic model class), or what a `regex` matches (Rust's syntax), or a `grammar`
         generates (Lark or GBNF); it is whole unless its finish_reason is "length". ParameterError
-        names what cannot be enforced.
+        names what cannot be enforced. With an `adapter`, it is added to the model.
 
         >>> model.generate("The capital of France is", max_tokens=8).text
         ' Paris.\\n'
@@ -166,8 +204,9 @@ class Model:
 
     def stream(self, prompt: str | Sequence[int], **options: object) -> Stream:
         """As `generate`, piece by piece as the text is written."""
-        constraint, parameters = _read(options)
-        return self.answer(self.text_tokens(prompt), parameters, constraint, chat=False)
+        constraint, adapter, parameters = _read(options)
+        ids = self.text_tokens(prompt)
+        return self.answer(ids, parameters, constraint, chat=False, adapter=adapter)
 
     def chat(self, messages: Sequence[Message], **options: object) -> Generation:
         """Answer a conversation: [{"role": "user", "content": "Hello"}, …]. See `generate`.
@@ -179,8 +218,9 @@ class Model:
 
     def chat_stream(self, messages: Sequence[Message], **options: object) -> Stream:
         """As `chat`, piece by piece as the text is written."""
-        constraint, parameters = _read(options)
-        return self.answer(self.prompt_tokens(messages), parameters, constraint, chat=True)
+        constraint, adapter, parameters = _read(options)
+        ids = self.prompt_tokens(messages)
+        return self.answer(ids, parameters, constraint, chat=True, adapter=adapter)
 
     def prompt_tokens(
         self,
@@ -208,11 +248,12 @@ class Model:
         *,
         chat: bool,
         private: bool = False,
+        adapter: Adapter | None = None,
     ) -> Stream:
         """Continue token ids. With `chat`, also what ends a turn of the template's ends the answer.
 
-        Of a `private` text the prefix cache keeps nothing on disk. Raises ParameterError for a
-        constraint that no text meets.
+        Of a `private` text the prefix cache keeps nothing on disk. Without an `adapter`, those of
+        `load` are used. Raises ParameterError for a constraint that no text meets.
         """
         if chat and self.template.stop_strings:
             stop = (*parameters.stop, *self.template.stop_strings)
@@ -221,22 +262,29 @@ class Model:
         matcher = None
         if constraint is not None:
             matcher = self._compiler.matcher(constraint, stop_ids)
-        request = self.engine.generate(prompt, parameters, stop_ids, matcher, private=private)
+        request = self.engine.generate(
+            prompt, parameters, stop_ids, matcher, private=private, adapter=adapter
+        )
         request.timings.load_s = self.load_s
         detokenizer = self.tokenizer.stream(after=prompt[-1], exact=matcher is not None)
         return Stream(request, detokenizer)
 
-    def logits(self, tokens: Sequence[int], *, chunk: int | None = None) -> npt.NDArray[np.float32]:
+    def logits(
+        self, tokens: Sequence[int], *, chunk: int | None = None, adapter: Adapter | None = None
+    ) -> npt.NDArray[np.float32]:
         """Logits after each token, float32 [len(tokens), vocabulary]; `chunk` tokens at a time."""
-        return self.engine.logits(tokens, chunk)
+        return self.engine.logits(tokens, chunk, adapter)
 
-    def embed(self, text: str | Sequence[int]) -> npt.NDArray[np.float32]:
+    def embed(
+        self, text: str | Sequence[int], *, adapter: Adapter | None = None
+    ) -> npt.NDArray[np.float32]:
         """A text, or token ids, as a vector of length 1: float32 [hidden size].
 
         It is the mean of what the model's output head reads after each token. A model that was
         trained for text, not for embeddings, gives coarse ones.
         """
-        mean = self.engine.hidden(self.text_tokens(text)).mean(axis=0, dtype=np.float64)
+        hidden = self.engine.hidden(self.text_tokens(text), adapter)
+        mean = hidden.mean(axis=0, dtype=np.float64)
         length = max(float(np.linalg.norm(mean)), 1e-12)
         return np.asarray(mean / length, dtype=np.float32)
 
@@ -296,10 +344,15 @@ class Model:
         return stop_ids(self.tokenizer, template, self.checkpoint.generation_config)
 
 
-def _read(options: dict[str, Any]) -> tuple[Constraint | None, SamplingParameters]:
-    """What an answer must match, and how it is sampled."""
+def _read(
+    options: dict[str, Any],
+) -> tuple[Constraint | None, Adapter | None, SamplingParameters]:
+    """What an answer must match, what is added to the model, and how it is sampled."""
     constraint = from_options(*(options.pop(name, None) for name in ("schema", "regex", "grammar")))
-    return constraint, SamplingParameters.of(options)
+    adapter = options.pop("adapter", None)
+    if not isinstance(adapter, Adapter | None):
+        raise ParameterError("adapter must be what Model.adapter returns")
+    return constraint, adapter, SamplingParameters.of(options)
 
 
 def _prefix_home(wanted: Path | str | bool) -> Path:

@@ -343,9 +343,9 @@ def test_a_request_that_leaves_during_a_step_is_let_go_after_it(engine):
 def test_what_is_being_written_is_not_held_up_by_a_long_prompt(llama):
     run, shapes = llama.runtime.run, []
 
-    def noted(tokens, segments, picks):
+    def noted(tokens, segments, picks, adapters):
         shapes.append([count for count, *_ in segments])
-        return run(tokens, segments, picks)
+        return run(tokens, segments, picks, adapters)
 
     llama.runtime.run = noted
     long = llama.generate(checkpoints.tokens(100), SamplingParameters(max_tokens=3))
@@ -363,9 +363,9 @@ def test_what_is_being_written_is_not_held_up_by_a_long_prompt(llama):
 def test_prompts_share_a_step_and_short_ones_leave_over_what_they_do_not_need(llama):
     run, shapes = llama.runtime.run, []
 
-    def noted(tokens, segments, picks):
+    def noted(tokens, segments, picks, adapters):
         shapes.append([count for count, *_ in segments])
-        return run(tokens, segments, picks)
+        return run(tokens, segments, picks, adapters)
 
     llama.runtime.run = noted
     requests = [
@@ -383,9 +383,9 @@ def test_parts_of_prompts_are_small_while_a_text_is_being_written(llama, monkeyp
     monkeypatch.setattr(engine_module, "STALL", 0.0)
     run, shapes = llama.runtime.run, []
 
-    def noted(tokens, segments, picks):
+    def noted(tokens, segments, picks, adapters):
         shapes.append([count for count, *_ in segments])
-        return run(tokens, segments, picks)
+        return run(tokens, segments, picks, adapters)
 
     short = llama.generate(checkpoints.tokens(20), SamplingParameters(max_tokens=9))
     while not isinstance(next(short), Token):

@@ -95,9 +95,9 @@ def noted(engine):
     rows = []
     run = engine.runtime.run
 
-    def run_and_note(tokens, segments, picks):
+    def run_and_note(tokens, segments, picks, adapters):
         rows.append(len(picks))
-        return run(tokens, segments, picks)
+        return run(tokens, segments, picks, adapters)
 
     engine.runtime.run = run_and_note
     return rows
@@ -143,9 +143,9 @@ def test_no_draft_reaches_beyond_the_last_token(both, most):
     drafting, _ = both
     run, ends = drafting.runtime.run, []
 
-    def checked(tokens, segments, picks):
+    def checked(tokens, segments, picks, adapters):
         ends.extend(start + count for count, start, *_ in segments)
-        return run(tokens, segments, picks)
+        return run(tokens, segments, picks, adapters)
 
     drafting.runtime.run = checked
     repeated = [5, 6] * 5
@@ -209,12 +209,12 @@ def test_no_draft_reaches_beyond_the_short_factors(folders, eager):
     drafting = open_engine(folders["phi3 with longrope"], speculate=True)
     run, crossed = drafting.runtime.run, []
 
-    def checked(tokens, segments, picks):
+    def checked(tokens, segments, picks, adapters):
         for count, start, rope_set, _ in segments:
             crossed.append(rope_set)
             assert rope_set or start + count <= checkpoints.ORIGINAL
             assert picks or count == engine_module.CHUNK  # no draft in the middle of a text
-        return run(tokens, segments, picks)
+        return run(tokens, segments, picks, adapters)
 
     drafting.runtime.run = checked
     found = events(drafting, [5, 6] * 5, logit_bias=FEW)

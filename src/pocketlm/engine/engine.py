@@ -20,11 +20,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from pocketlm.engine.adapters import NONE, Adapter
 from pocketlm.engine.blocks import BlockPool
 from pocketlm.engine.interrupts import deferred
 from pocketlm.engine.prefixes import PrefixCache
 from pocketlm.engine.request import Event, Request
-from pocketlm.engine.runtime import Runtime, Segment
+from pocketlm.engine.runtime import Adapters, Runtime, Segment
 from pocketlm.engine.sampling import Sampler, SamplingParameters
 from pocketlm.engine.sequence import Sequence
 from pocketlm.engine.speculation import MOST, Speculation
@@ -87,7 +88,8 @@ class Engine:
     """Generates token ids. `context` is the most positions of one sequence.
 
     `banned` ids are never generated (padding of the vocabulary). `prefixes` keeps blocks on disk.
-    With `speculate`, steps try drafts where that is faster; it changes no text.
+    With `speculate`, steps try drafts where that is faster; it changes no text. `adapter` is added
+    to the model for all texts that name no other.
     """
 
     def __init__(
@@ -98,10 +100,12 @@ class Engine:
         *,
         prefixes: PrefixCache | None = None,
         speculate: bool = True,
+        adapter: Adapter = NONE,
     ) -> None:
         """Make an engine with nothing to do."""
         self.runtime = runtime
         self.context = context
+        self.adapter = adapter
         self.blocks = BlockPool(
             runtime.cache,
             budget=runtime.cache_budget(context),
@@ -126,12 +130,14 @@ class Engine:
         matcher: Matcher | None = None,
         *,
         private: bool = False,
+        adapter: Adapter | None = None,
     ) -> Request:
         """Continue the token ids of `prompt` until one of `stop_ids`, max_tokens or a full context.
 
         With a `matcher`, only what it allows, until it is finished. Of a `private` text nothing is
-        kept on disk. Nothing runs before the first event is asked for. Raises ParameterError for
-        ids outside the vocabulary and ContextError for a prompt that leaves no room for an answer.
+        kept on disk. `adapter` is added to the model for this text; None is the engine's own.
+        Nothing runs before the first event is asked for. Raises ParameterError for ids outside the
+        vocabulary and ContextError for a prompt that leaves no room for an answer.
         """
         parameters = parameters or SamplingParameters()
         self._check(prompt)
@@ -143,9 +149,21 @@ class Engine:
         room = self.context - len(prompt)
         limit = len(prompt) + min(room, parameters.max_tokens or room)
         sampler = Sampler(parameters, prompt, self._banned, self._vocab_size)
-        return Request(self, prompt, parameters, stop_ids, sampler, limit, matcher, private=private)
+        return Request(
+            self,
+            prompt,
+            parameters,
+            stop_ids,
+            sampler,
+            limit,
+            matcher,
+            private=private,
+            adapter=adapter or self.adapter,
+        )
 
-    def logits(self, tokens: Ids[int], chunk: int | None = None) -> npt.NDArray[np.float32]:
+    def logits(
+        self, tokens: Ids[int], chunk: int | None = None, adapter: Adapter | None = None
+    ) -> npt.NDArray[np.float32]:
         """Logits after each token: float32 [len(tokens), vocabulary].
 
         All positions use the LongRoPE factors of the whole length. `chunk` tokens are processed at
@@ -154,17 +172,18 @@ class Engine:
         size = max(len(tokens), 1) if chunk is None else chunk
         if not isinstance(size, int) or size < 1:
             raise ParameterError(f"chunk is {chunk!r}; it must be a whole number of at least 1")
-        return self._read(tokens, size, self.runtime.run)
+        return self._read(tokens, size, self.runtime.run, adapter or self.adapter)
 
-    def hidden(self, tokens: Ids[int]) -> npt.NDArray[np.float32]:
+    def hidden(self, tokens: Ids[int], adapter: Adapter | None = None) -> npt.NDArray[np.float32]:
         """What the output head reads after each token: float32 [len(tokens), hidden size]."""
-        return self._read(tokens, CHUNK, self.runtime.run_hidden)
+        return self._read(tokens, CHUNK, self.runtime.run_hidden, adapter or self.adapter)
 
     def _read(
         self,
         tokens: Ids[int],
         size: int,
-        run: Callable[[Ids[int], Ids[Segment], Ids[int]], npt.NDArray[np.float32]],
+        run: Callable[[Ids[int], Ids[Segment], Ids[int], Adapters], npt.NDArray[np.float32]],
+        adapter: Adapter,
     ) -> npt.NDArray[np.float32]:
         """What `run` gives for each token, `size` of them at a time."""
         self._check(tokens)
@@ -182,14 +201,17 @@ class Engine:
                     sequence.extend(part)
                     table = np.array(sequence.table, dtype=np.int32)
                     segment = (len(part), start, rope_set, table)
-                    rows.append(run(part, [segment], range(len(part))))
+                    rows.append(run(part, [segment], range(len(part)), [adapter.native]))
                     sequence.commit()
         finally:
             self._free([sequence])
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def continued(
-        self, prefix: Ids[int], continuations: Ids[Ids[int]]
+        self,
+        prefix: Ids[int],
+        continuations: Ids[Ids[int]],
+        adapter: Adapter | None = None,
     ) -> list[npt.NDArray[np.float32]]:
         """Logits for every place of texts that begin alike: what scores candidates.
 
@@ -199,12 +221,14 @@ class Engine:
         self._check(prefix)
         texts = [[*prefix, *tokens] for tokens in continuations]
         found: list[list[npt.NDArray[np.float32]]] = [[] for _ in texts]
-        for rows in self.branching(texts, [len(prefix) - 1] * len(texts)):
+        for rows in self.branching(texts, [len(prefix) - 1] * len(texts), adapter):
             for index in rows.texts:
                 found[index].append(rows.logits)
         return [np.concatenate(parts) for parts in found]
 
-    def branching(self, texts: Ids[Ids[int]], firsts: Ids[int]) -> Iterator[Rows]:
+    def branching(
+        self, texts: Ids[Ids[int]], firsts: Ids[int], adapter: Adapter | None = None
+    ) -> Iterator[Rows]:
         """Logits of texts, token ids each, of which several may begin alike.
 
         Of text i they are wanted at the positions from `firsts[i]` on, and come in their order.
@@ -223,9 +247,11 @@ class Engine:
         sets = [self.runtime.program.rope.set_for(len(text)) for text in texts]
         for rope_set in dict.fromkeys(sets):
             among = [index for index, its in enumerate(sets) if its == rope_set]
-            yield from self._grow(trees(texts, among), firsts, rope_set)
+            yield from self._grow(trees(texts, among), firsts, rope_set, adapter or self.adapter)
 
-    def _grow(self, roots: Ids[Node], firsts: Ids[int], rope_set: int) -> Iterator[Rows]:
+    def _grow(
+        self, roots: Ids[Node], firsts: Ids[int], rope_set: int, adapter: Adapter
+    ) -> Iterator[Rows]:
         """See `branching`: texts of one set of rotations. Nodes of one depth share steps."""
         waiting: deque[tuple[Sequence, Node]] = deque()
         try:
@@ -233,7 +259,8 @@ class Engine:
                 first = min(firsts[index] for index in node.texts)
                 with self._alone():
                     known = node.tokens[: min(first, len(node.tokens) - 1)]
-                    waiting.append((Sequence.begin(self.blocks, known, key=rope_set), node))
+                    key = adapter.key(rope_set)
+                    waiting.append((Sequence.begin(self.blocks, known, key=key), node))
             while waiting:
                 parts: list[tuple[Sequence, Node, Ids[int]]] = []
                 room = CHUNK
@@ -242,7 +269,7 @@ class Engine:
                         tokens = node.tokens[len(sequence) - node.start :][:room]
                         parts.append((sequence, node, tokens))
                         room -= len(tokens)
-                yield from self._branch(parts, firsts, rope_set)
+                yield from self._branch(parts, firsts, rope_set, adapter)
                 with self._alone():
                     for sequence, node, _ in parts:
                         if len(sequence) == node.start + len(node.tokens):
@@ -253,7 +280,11 @@ class Engine:
             self._free([sequence for sequence, _ in waiting])
 
     def _branch(
-        self, parts: Ids[tuple[Sequence, Node, Ids[int]]], firsts: Ids[int], rope_set: int
+        self,
+        parts: Ids[tuple[Sequence, Node, Ids[int]]],
+        firsts: Ids[int],
+        rope_set: int,
+        adapter: Adapter,
     ) -> Iterator[Rows]:
         """One step: tokens of nodes, each at the end of its sequence; then the rows wanted."""
         tokens: list[int] = []
@@ -270,7 +301,7 @@ class Engine:
                 readers.append(node.readers(firsts, start, len(sequence)))
                 count = len(sequence) - min(readers[-1], default=len(sequence))
                 picks += range(len(tokens) - count, len(tokens))
-            logits = self.runtime.run(tokens, segments, picks)
+            logits = self.runtime.run(tokens, segments, picks, [adapter.native] * len(segments))
             for sequence, _, _ in parts:
                 sequence.commit()
         row = 0
@@ -387,7 +418,8 @@ class Engine:
             tokens += part.draft
             picks += range(len(tokens) - part.rows, len(tokens))
         began = time.perf_counter()
-        logits = self.runtime.run(tokens, [part.segment for part in parts], picks)
+        adapters = [part.request.adapter.native for part in parts]
+        logits = self.runtime.run(tokens, [part.segment for part in parts], picks, adapters)
         seconds = time.perf_counter() - began
         if self.speculation is not None:
             self.speculation.measured(len(tokens), len(picks), seconds)

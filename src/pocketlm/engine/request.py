@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from pocketlm.engine.adapters import NONE, Adapter
 from pocketlm.engine.sampling import Sampler, SamplingParameters, Token
 from pocketlm.engine.sequence import Sequence
 from pocketlm.engine.speculation import FORCED, Drafter
@@ -88,6 +89,7 @@ class Request:
         matcher: Matcher | None = None,
         *,
         private: bool = False,
+        adapter: Adapter = NONE,
     ) -> None:
         """See `Engine.generate`; `limit` is how many tokens there may be in all."""
         self.tokens = list(prompt)
@@ -106,6 +108,7 @@ class Request:
         self._limit = limit
         self._matcher = matcher
         self._private = private
+        self.adapter = adapter
         self._begun: float | None = None
 
     @property
@@ -154,7 +157,8 @@ class Request:
             )
         if self.sequence is None:
             self.rope_set = rope_set
-            self.sequence = Sequence.begin(blocks, self.tokens[:-1], key=rope_set)
+            key = self.adapter.key(rope_set)
+            self.sequence = Sequence.begin(blocks, self.tokens[:-1], key=key)
             if not self.generated:
                 self.cached_tokens = len(self.sequence)
         return self.sequence

@@ -34,6 +34,8 @@ REWIND = 512
 
 #: One part of a step: (count, first position, rope set, block table), as the executor takes it.
 Segment = tuple[int, int, int, npt.NDArray[np.int32]]
+#: What is added for each part of a step, or for none.
+Adapters = Sequence[_native.Adapter | None]
 
 
 class Runtime:
@@ -116,16 +118,24 @@ class Runtime:
         return min(blocks * self.cache.block_bytes, physical // 4)
 
     def run(
-        self, tokens: Sequence[int], segments: Sequence[Segment], picks: Sequence[int]
+        self,
+        tokens: Sequence[int],
+        segments: Sequence[Segment],
+        picks: Sequence[int],
+        adapters: Adapters = (),
     ) -> npt.NDArray[np.float32]:
         """One step: the logits, float32 [len(picks), vocabulary]. See `_native.Executor.run`."""
-        return self._run(self._executor, tokens, segments, picks)
+        return self._run(self._executor, tokens, segments, picks, adapters)
 
     def run_hidden(
-        self, tokens: Sequence[int], segments: Sequence[Segment], picks: Sequence[int]
+        self,
+        tokens: Sequence[int],
+        segments: Sequence[Segment],
+        picks: Sequence[int],
+        adapters: Adapters = (),
     ) -> npt.NDArray[np.float32]:
         """As `run`, for what the output head reads: float32 [len(picks), hidden size]."""
-        return self._run(self._without_head, tokens, segments, picks)
+        return self._run(self._without_head, tokens, segments, picks, adapters)
 
     @functools.cached_property
     def _without_head(self) -> _native.Executor:
@@ -152,10 +162,14 @@ class Runtime:
         tokens: Sequence[int],
         segments: Sequence[Segment],
         picks: Sequence[int],
+        adapters: Adapters,
     ) -> npt.NDArray[np.float32]:
         try:
             return executor.run(
-                np.array(tokens, dtype=np.int32), segments, np.array(picks, dtype=np.int32)
+                np.array(tokens, dtype=np.int32),
+                segments,
+                np.array(picks, dtype=np.int32),
+                adapters,
             )
         except (MemoryError, RuntimeError):
             raise Error(
@@ -228,7 +242,7 @@ class Runtime:
             return self._vectors[weight]
         if weight.type not in FLOATS:
             raise UnsupportedError(f"tensor {weight.name!r} is a vector of type {weight.type}")
-        values = _floats(self._rows(weight), weight.type)
+        values = floats_of(self._rows(weight), weight.type)
         if not np.isfinite(values).all():
             raise ModelFileError(f"tensor {weight.name!r} holds values that are not finite")
         self._vectors[weight] = values
@@ -245,7 +259,7 @@ def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
         raise ParameterError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
 
 
-def _floats(data: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.float32]:
+def floats_of(data: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.float32]:
     """Stored F32, F16 or BF16 numbers as a float32 array of their own."""
     if kind == "BF16":
         return (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
@@ -275,7 +289,7 @@ def _quantize(data: npt.NDArray[np.uint8], weight: Weight, kind: str) -> npt.NDA
     step = max(1, (1 << 22) // weight.columns)
     parts = []
     for start in range(0, weight.rows, step):
-        values = _floats(data[start * row : (start + step) * row], weight.type)
+        values = floats_of(data[start * row : (start + step) * row], weight.type)
         if not np.isfinite(values).all():
             raise ModelFileError(f"tensor {weight.name!r} holds values that are not finite")
         parts.append(quants.quantize(values.reshape(-1, weight.columns), target).reshape(-1))

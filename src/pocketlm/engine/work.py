@@ -43,7 +43,7 @@ class Place:
 
     def __init__(self, engine: Engine, length: int) -> None:
         """Take the blocks. Raises Error where there is no memory for them."""
-        self._runtime = engine.runtime
+        self._engine = engine
         program, size = engine.runtime.program, engine.runtime.cache.block_positions
         whole = -(-length // size)
         kept = whole if program.window is None else -(-(program.window + CHUNK) // size) + 1
@@ -69,7 +69,9 @@ class Place:
             self._step(at, size, pick=at + size == end)
 
     def _step(self, at: int, count: int, *, pick: bool) -> None:
-        rope_set = self._runtime.program.rope.set_for(at + count)
+        runtime = self._engine.runtime
+        rope_set = runtime.program.rope.set_for(at + count)
         segment = (count, at, rope_set, self._table)
         picks = [count - 1] if pick else []
-        self._runtime.run(self._tokens[at : at + count], [segment], picks)
+        adapters = [self._engine.adapter.native]
+        runtime.run(self._tokens[at : at + count], [segment], picks, adapters)
