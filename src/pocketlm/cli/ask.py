@@ -37,6 +37,7 @@ def ask(
     ] = Reader.AUTO,
     searxng: options.Searxng = None,
     threads: options.Threads = None,
+    lora: options.Lora = None,
     json: options.Json = False,
     offline: options.Offline = False,
 ) -> None:
@@ -66,7 +67,7 @@ def ask(
     home, ranker = default_home(), Ranker.installed()
     with (
         open_sources(names, home, ranker, searxng=searxng) as opened,
-        loaded(model, threads=threads) as reading,
+        loaded(model, threads=threads, lora=options.loras(lora)) as reading,
         Status() as status,
     ):
         if reader is Reader.AUTO:

@@ -47,6 +47,7 @@ def bench(
         ),
     ] = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
+    lora: options.Lora = None,
     repeat: Annotated[
         int, typer.Option(metavar="N", help="Do everything N times; medians are shown.")
     ] = 3,
@@ -78,8 +79,15 @@ def bench(
         interrupted = False
         with Status() as status:
             measured = Bench(pp, tg, depth, repeat, status.show)
+            opening = partial(
+                load,
+                path,
+                threads=count,
+                cache_type=cache_type.value,
+                lora=options.loras(lora),
+            )
             try:
-                measured.run(partial(load, path, threads=count, cache_type=cache_type.value))
+                measured.run(opening)
             except KeyboardInterrupt:
                 interrupted = True
         text = json_format.dumps(measured.as_json()) if json else _text(measured)

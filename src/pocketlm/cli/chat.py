@@ -52,6 +52,7 @@ def chat(
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
+    lora: options.Lora = None,
     no_prefix_cache: options.NoPrefixCache = False,
     offline: options.Offline = False,
 ) -> None:
@@ -69,6 +70,7 @@ def chat(
       pocketlm chat --prompt "Why is the sky blue?"
       pocketlm chat --search docs,wiki
       pocketlm chat --tools calculator,dates
+      pocketlm chat phi3 --lora czech-adapter
       pocketlm chat --tools files,python --folder ~/notes --allow run_python
     """
     from pocketlm.chat.history import History
@@ -114,6 +116,7 @@ def chat(
                 cache_type=cache_type,
                 quantize=quantize,
                 prefix_cache=not no_prefix_cache,
+                lora=options.loras(lora),
             ) as opened,
         ):
             talk = Talk(opened, name, history, sampling, used, looked)

@@ -3,6 +3,7 @@
 import os
 import re
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,6 +79,31 @@ Context = Annotated[
     int | None,
     typer.Option("--context", metavar="N", help="Context window in tokens (default: the model's)."),
 ]
+
+
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="PATH[:SCALE]",
+        help="Add a LoRA adapter (peft's folder or a GGUF file), times SCALE; repeated, their sum.",
+    ),
+]
+
+
+def loras(given: list[str] | None) -> list[tuple[Path, float]]:
+    """Adapters as people write them ("folder", "file.gguf:0.5") with their scales."""
+    return [_scaled(text) for text in given or ()]
+
+
+def _scaled(text: str) -> tuple[Path, float]:
+    path, colon, scale = text.rpartition(":")
+    if not colon or Path(text).exists():
+        return Path(text), 1.0
+    try:
+        return Path(path), float(scale)
+    except ValueError:
+        return Path(text), 1.0  # of which there is none, as opening it will say
 
 
 class QuantizeKind(StrEnum):

@@ -32,6 +32,7 @@ def run(
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
+    lora: options.Lora = None,
     no_prefix_cache: options.NoPrefixCache = False,
     schema: Annotated[
         Path | None,
@@ -65,6 +66,7 @@ def run(
       pocketlm run smollm2 "Describe a dog." --schema dog.json
       pocketlm run smollm2 "Is water wet?" --regex "yes|no"
       pocketlm run smollm2 "What is 17% of 2,340?" --tools calculator
+      pocketlm run phi3 "Ahoj!" --lora czech-adapter --lora tone.gguf:0.5
     """
     from pocketlm.cli.answer import loaded, say
     from pocketlm.cli.attach import compose, piped_input, text_of
@@ -112,6 +114,7 @@ def run(
             cache_type=cache_type,
             quantize=quantize,
             prefix_cache=not no_prefix_cache,
+            lora=options.loras(lora),
         ) as opened,
     ):
         if used is not None:

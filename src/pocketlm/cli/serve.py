@@ -3,12 +3,15 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pocketlm.cli import options
 from pocketlm.errors import ParameterError
+
+if TYPE_CHECKING:
+    from pocketlm.serve.settings import Adapted
 
 
 class EmbeddingKind(StrEnum):
@@ -93,6 +96,15 @@ def serve(
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora",
+            metavar="NAME=PATH[:SCALE]",
+            help="Serve the first model under another NAME with a LoRA adapter (peft's folder or a"
+            " GGUF file), times SCALE; repeatable, also for the sum of several in one NAME.",
+        ),
+    ] = None,
     no_prefix_cache: options.NoPrefixCache = False,
     offline: options.Offline = False,
 ) -> None:
@@ -108,6 +120,7 @@ def serve(
       pocketlm serve
       pocketlm serve phi3 --parallel 8
       pocketlm serve --search docs,wiki --tools calculator,dates
+      pocketlm serve phi3 --lora czech=czech-adapter --lora brief=tone.gguf:0.5
       POCKETLM_API_KEY=secret pocketlm serve --host 0.0.0.0
       curl http://127.0.0.1:8000/v1/models
     """
@@ -137,6 +150,7 @@ def serve(
         origins=frozenset(origin.rstrip("/").lower() for origin in allow_origin or ()),
         hosts=frozenset(allow_host or ()),
         models=models,
+        adapted=_adapted(lora, list(models)),
         load={
             "threads": threads,
             "context": context,
@@ -164,6 +178,24 @@ def serve(
 
     with open_assistant(settings, store.home, Status().note) as assistant:
         run(settings, store.home, ready, assistant)
+
+
+def _adapted(given: list[str] | None, models: list[str]) -> "dict[str, Adapted]":
+    """The first model by the names that it has with adapters."""
+    from pocketlm.serve.settings import Adapted
+
+    loras: dict[str, list[tuple[Path, float]]] = {}
+    for text in given or ():
+        name, _, adapter = text.partition("=")
+        if not name or not adapter:
+            raise ParameterError(f"--lora is {text!r}; write it as NAME=PATH or NAME=PATH:SCALE")
+        if name in models:
+            raise ParameterError(f"--lora {text}: {name!r} is a model's own name; choose another")
+        (lora,) = options.loras([adapter])
+        if not lora[0].exists():
+            raise ParameterError(f"--lora {text}: there is no {lora[0]}")
+        loras.setdefault(name, []).append(lora)
+    return {name: Adapted(models[0], its) for name, its in loras.items()}
 
 
 def _name(name: str) -> str:

@@ -115,7 +115,7 @@ class _Shield:
 
 async def _warm(pool: Pool, settings: Settings) -> None:
     """Load what `serve` was told to serve, before anybody asks."""
-    for name in settings.models:
+    for name in (*settings.models, *settings.adapted):
         try:
             async with pool.lend(name):
                 pass

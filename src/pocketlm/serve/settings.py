@@ -17,6 +17,14 @@ def _memory() -> int:
 
 
 @dataclass(frozen=True)
+class Adapted:
+    """A model that is served under another name with adapters, each (path, scale), added to it."""
+
+    model: str
+    loras: Sequence[tuple[Path, float]]
+
+
+@dataclass(frozen=True)
 class Settings:
     """Sizes are in bytes, times in seconds."""
 
@@ -30,6 +38,8 @@ class Settings:
     hosts: frozenset[str] = frozenset()
     #: Models by name that stay loaded once they are; the first answers where none is named.
     models: Mapping[str, Path] = field(default_factory=dict)
+    #: Those models by the names that they have with adapters.
+    adapted: Mapping[str, Adapted] = field(default_factory=dict)
     #: For `pocketlm.load`.
     load: Mapping[str, Any] = field(default_factory=dict)
     #: Whether texts are embedded by wordllama where no other model is named.

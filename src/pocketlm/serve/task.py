@@ -179,7 +179,7 @@ async def started(state: State, task: Task) -> AsyncIterator[Work]:
     name = task.model or state.pool.default
     task = with_preset(task, await state.pool.preset(task.model))
     async with lent(state, task.model, task.keep) as loaded:
-        begun = await asyncio.to_thread(_streams, loaded.model, task)
+        begun = await asyncio.to_thread(_streams, loaded, task)
         answers = loaded.worker.submit(begun)
         form = None if task.tools is None else loaded.model.template.call_form
         work = Work(name, loaded, answers, form)
@@ -190,15 +190,15 @@ async def started(state: State, task: Task) -> AsyncIterator[Work]:
             state.metrics.answered(loaded.name, answers.generations)
 
 
-def _streams(model: Model, task: Task) -> list[Stream]:
+def _streams(loaded: Loaded, task: Task) -> list[Stream]:
     """The task's answers, not yet begun."""
     constraint = task.constraint
     if task.tools is not None:
-        constraint = task.tools.constraint(constraint, model.template.call_form)
-    return streams(model, task, constraint)
+        constraint = task.tools.constraint(constraint, loaded.model.template.call_form)
+    return streams(loaded, task, constraint)
 
 
-def streams(model: Model, task: Task, constraint: Constraint | None) -> list[Stream]:
+def streams(loaded: Loaded, task: Task, constraint: Constraint | None) -> list[Stream]:
     """A task's answers, not yet begun, held to a constraint in place of the task's own."""
     said = dict(task.sampling)
     if "temperature" not in said:
@@ -206,14 +206,17 @@ def streams(model: Model, task: Task, constraint: Constraint | None) -> list[Str
         if constraint is not None and "frequency_penalty" not in task.sampling:
             del said["frequency_penalty"]  # quotes and braces are to be repeated
     parameters = SamplingParameters.of(said)
+    model, adapter = loaded.model, loaded.adapter(task.model)
     ids = prompt_ids(model, task)
+    chat = isinstance(task.prompt, Chat)
     found = []
     for choice in range(task.choices):
         each = parameters
         if choice and parameters.seed is not None:
             each = replace(parameters, seed=parameters.seed + choice)
-        chat = isinstance(task.prompt, Chat)
-        found.append(model.answer(ids, each, constraint, chat=chat, private=task.private))
+        found.append(
+            model.answer(ids, each, constraint, chat=chat, private=task.private, adapter=adapter)
+        )
     return found
 
 
@@ -261,7 +264,8 @@ async def embedded(
         for text in texts:
             ids = await asyncio.to_thread(loaded.model.text_tokens, text)
             tokens += len(ids)
-            vectors.append(await asyncio.to_thread(loaded.model.embed, ids))
+            adapter = loaded.adapter(model)
+            vectors.append(await asyncio.to_thread(loaded.model.embed, ids, adapter=adapter))
         return loaded.name, vectors, tokens
 
 

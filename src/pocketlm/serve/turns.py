@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from starlette.datastructures import State
 
-from pocketlm.api import Model
 from pocketlm.assistant.drafting import proposing
 from pocketlm.assistant.tools.skill import Skill
 from pocketlm.assistant.turn import Bounds, Called, Event, Returned, Turn, Wrote
@@ -112,16 +111,16 @@ class Turned:
 class _Asked:
     """Asks a model as a task says, and knows what it was asked."""
 
-    def __init__(self, model: Model, task: Task) -> None:
+    def __init__(self, loaded: Loaded, task: Task) -> None:
         self.streams: list[Stream] = []
-        self._model = model
+        self._loaded = loaded
         self._task = task
 
     def __call__(
         self, messages: Sequence[Message], tools: Toolbox, constraint: Constraint
     ) -> Stream:
         task = replace(self._task, prompt=Chat(messages), tools=tools)
-        (stream,) = streams(self._model, task, constraint)
+        (stream,) = streams(self._loaded, task, constraint)
         self.streams.append(stream)
         return stream
 
@@ -141,8 +140,8 @@ async def turned(state: State, task: Task, skills: Sequence[Skill]) -> AsyncIter
     sampling = {key: each for key, each in task.sampling.items() if key != "frequency_penalty"}
     task = replace(task, sampling=sampling)
     async with lent(state, task.model, task.keep) as loaded:
-        asked = _Asked(loaded.model, task)
-        await asyncio.to_thread(_check, loaded.model, task, skills)
+        asked = _Asked(loaded, task)
+        await asyncio.to_thread(_check, loaded, task, skills)
         bounds = Bounds(result=min(Bounds.result, loaded.model.context))
         # Those that are here need nobody's leave; what else has effects gets none.
         propose = proposing(loaded.model, [skill.tool.name for skill in skills])
@@ -165,10 +164,9 @@ async def turned(state: State, task: Task, skills: Sequence[Skill]) -> AsyncIter
                 state.metrics.answered(loaded.name, found.generations)
 
 
-def _check(model: Model, task: Task, skills: Sequence[Skill]) -> None:
+def _check(loaded: Loaded, task: Task, skills: Sequence[Skill]) -> None:
     """Raise what hinders the first step: a prompt that is too long, for one."""
     tools = Toolbox([skill.tool for skill in skills])
-    for stream in streams(
-        model, replace(task, tools=tools), tools.constraint(form=model.template.call_form)
-    ):
+    constraint = tools.constraint(form=loaded.model.template.call_form)
+    for stream in streams(loaded, replace(task, tools=tools), constraint):
         stream.close()

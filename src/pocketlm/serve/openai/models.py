@@ -12,7 +12,8 @@ async def list_models(request: Request) -> Json:
     names = await state.pool.names()
     if state.embedder is not None:
         names.append(state.embedder.name)
-    return Json({"object": "list", "data": [_model(name) for name in names]})
+    data = [_model(name, state.pool.parent(name)) for name in names]
+    return Json({"object": "list", "data": data})
 
 
 async def get_model(request: Request) -> Json:
@@ -21,11 +22,13 @@ async def get_model(request: Request) -> Json:
     embeds = state.embedder is not None and name == state.embedder.name
     if not embeds and await state.pool.preset(name) is None:
         name, _ = await state.pool.find(name)
-    return Json(_model(name))
+    return Json(_model(name, state.pool.parent(name)))
 
 
-def _model(name: str) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "pocketlm"}
+def _model(name: str, parent: str | None) -> dict[str, object]:
+    """A model; one with adapters names the model that they are added to, as vLLM has it."""
+    about = {"id": name, "object": "model", "created": 0, "owned_by": "pocketlm"}
+    return about if parent is None else {**about, "parent": parent}
 
 
 routes = [

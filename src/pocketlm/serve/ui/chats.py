@@ -106,7 +106,8 @@ async def models(request: Request) -> Response:
     contexts = {loaded.name: loaded.model.context for loaded in pool.loaded}
     known = await pool.known()
     found: list[dict[str, Any]] = [
-        {"name": name, "preset": False, "context": contexts.get(name)} for name in known
+        {"name": name, "preset": False, "context": contexts.get(pool.parent(name) or name)}
+        for name in known
     ]
     for name in await pool.names():
         with suppress(ApiError):  # a damaged preset is no choice
@@ -143,9 +144,10 @@ async def served(pool: Pool, kept: str) -> str | None:
 
 async def used(state: State, model: str, messages: Sequence[Message]) -> dict[str, int] | None:
     """How much of its context messages take, if the model is loaded."""
-    if model not in (loaded.name for loaded in state.pool.loaded):
+    pool: Pool = state.pool
+    if (pool.parent(model) or model) not in (loaded.name for loaded in pool.loaded):
         return None
-    async with state.pool.lend(model) as loaded:
+    async with pool.lend(model) as loaded:
         task = Task(model, Chat(told(messages)), {})
         tokens = await asyncio.to_thread(prompt_ids, loaded.model, task)
         return {"used": len(tokens), "of": loaded.model.context}
