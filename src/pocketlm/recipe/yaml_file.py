@@ -60,13 +60,13 @@ def _first(path: Path, root: object, error: ValidationError) -> str:
         said = "there is no such field"
     elif first["type"] == "missing":
         said = "is missing"
-    line, field = _place(root, first["loc"])
+    line, field = _place(root, first["loc"], missing=first["type"] == "missing")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return f"{path}, line {line}: {field}: {said}{more}" if field else f"{path}: {said}{more}"
 
 
-def _place(root: object, location: Sequence[str | int]) -> tuple[int, str]:
-    """The line that a field is in, and its name with dots; pydantic's own steps are left out."""
+def _place(root: object, location: Sequence[str | int], missing: bool) -> tuple[int, str]:
+    """The line that a field is in, or would be, and its name; pydantic's own steps are left out."""
     import yaml
 
     node, line, names = root, 1, []
@@ -77,7 +77,7 @@ def _place(root: object, location: Sequence[str | int]) -> tuple[int, str]:
                 key, node = pairs[step]
                 line = key.start_mark.line + 1
                 names.append(str(step))
-            elif number == len(location) - 1:  # missing
+            elif missing and number == len(location) - 1:
                 names.append(str(step))
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
             node = node.value[step]
@@ -90,16 +90,20 @@ def _refuse_twice(path: Path, root: object) -> None:
     """Raise for a key that a mapping has twice: YAML's readers would take the last, silently."""
     import yaml
 
-    pending = [root]
+    pending, looked_at = [root], set()
     while pending:
         node = pending.pop()
+        if id(node) in looked_at:  # an alias, perhaps of what it is in
+            continue
+        looked_at.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            seen = set()
+            names = set()
             for key, value in node.value:
-                if key.value in seen:
+                name = str(key.value)
+                if name in names:
                     line = key.start_mark.line + 1
-                    raise ParameterError(f"{path}, line {line}: {key.value}: is there twice")
-                seen.add(key.value)
+                    raise ParameterError(f"{path}, line {line}: {name}: is there twice")
+                names.add(name)
                 pending.append(value)
         elif isinstance(node, yaml.SequenceNode):
             pending.extend(node.value)

@@ -24,7 +24,7 @@ from datatrove.utils.stats import PipelineStats
 from pocketlm.errors import Error, OutputError, ParameterError
 from pocketlm.formats.output import writing
 from pocketlm.recipe.data import plan
-from pocketlm.recipe.data.orphans import end_with_parent
+from pocketlm.recipe.data.orphans import end_with_ancestors, let_children_end
 from pocketlm.recipe.data.plan import Job
 from pocketlm.recipe.data.recipe import Slurm
 
@@ -49,14 +49,14 @@ class _Local(_Quiet, LocalPipelineExecutor):  # type: ignore[misc]
     def _launch_run_for_rank(self, *args: Any, **more: Any) -> PipelineStats:  # noqa: ANN401
         if self.workers > 1:
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
-            end_with_parent()
+            end_with_ancestors()
         return super()._launch_run_for_rank(*args, **more)
 
 
 class _Ray(_Quiet, RayPipelineExecutor):  # type: ignore[misc]
     def _run_for_rank(self, rank: int, *args: int, **more: int) -> PipelineStats:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        end_with_parent()
+        end_with_ancestors()
         return super()._run_for_rank(rank, *args, **more)
 
 
@@ -67,6 +67,7 @@ def run(jobs: Sequence[Job], folder: Path, kind: Kind, workers: int, tell: Tell)
     log is; what other tasks have done stays done.
     """
     logger.remove()
+    let_children_end()
     multiprocess.set_forkserver_preload([plan.__name__])  # or each worker of each job imports it
     with _engine(kind, workers):
         for number, job in enumerate(jobs, 1):

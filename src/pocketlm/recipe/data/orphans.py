@@ -11,6 +11,7 @@ import threading
 import time
 
 _watching: set[int] = set()
+_registered = False
 
 
 def end_with_parent() -> None:
@@ -19,6 +20,20 @@ def end_with_parent() -> None:
         return
     _watching.add(os.getpid())
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+
+
+def end_with_ancestors() -> None:
+    """As `end_with_parent`, for this process and all that it forks from now on."""
+    end_with_parent()
+    let_children_end()
+
+
+def let_children_end() -> None:
+    """Let what this process forks from now on end with it."""
+    global _registered
+    if not _registered:
+        _registered = True
+        os.register_at_fork(after_in_child=end_with_parent)
 
 
 def _watch(parent: int) -> None:

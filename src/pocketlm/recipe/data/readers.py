@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LARGEST = 50_000_000
 """Bytes of one page, text or line, beyond which it is refused."""
+_OTHER_RECORDS = ("warcinfo", "request", "metadata", "resource", "revisit", "continuation")
 _ENDINGS = {
     "warc": (".warc", ".warc.gz", ".warc.wet", ".warc.wet.gz", ".wet", ".wet.gz"),
     "html": (".html", ".htm", ".xhtml"),
@@ -239,20 +240,20 @@ class WarcReader(Reader):
             start = 0
             while start < size:
                 file.seek(start)
-                records = ArchiveIterator(file, no_record_parse=False)
-                begun = start
+                records = ArchiveIterator(file)
                 try:
-                    for record in records:
-                        begun = start + records.get_record_offset()
-                        yield from self._record(f"{filepath}/{begun}", record)
+                    for record in records:  # `offset` is where it begins, until it is read
+                        yield from self._record(f"{filepath}/{records.offset}", record)
                     return
                 except (ArchiveLoadFailed, EOFError, zlib.error, ValueError, AttributeError):
-                    self.refuse(f"{filepath}/{begun}", "broken record")
-                    start = _next_record(file, begun + 1, size)
+                    self.refuse(f"{filepath}/{records.offset}", "broken record")
+                    start = _next_record(file, records.offset + 1, size)
 
     def _record(self, place: str, record: ArcWarcRecord) -> Iterator[Document]:
         kind = record.rec_type
         if kind not in ("response", "conversion"):
+            if kind not in _OTHER_RECORDS:
+                self.refuse(place, "broken record")
             return
         headers = record.http_headers if kind == "response" else record.rec_headers
         media = (headers.get_header("Content-Type") or "") if headers else ""

@@ -12,8 +12,6 @@ from datatrove.data import Document
 from datatrove.pipeline.extractors.base import ExtractorSandbox
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
-from pocketlm.recipe.data.orphans import end_with_parent
-
 
 class Extract(BaseFilter):  # type: ignore[misc]
     """Puts the main text in the place of a page; documents that are no pages pass."""
@@ -53,10 +51,7 @@ class Extract(BaseFilter):  # type: ignore[misc]
 
     def _extract(self, html: str) -> str:
         """Runs in the sandbox, first with nothing."""
-        if not html:
-            end_with_parent()
-            return ""
-        return main_text(html, self._precision)
+        return main_text(html, self._precision) if html else ""
 
 
 def main_text(html: str, precision: bool) -> str:

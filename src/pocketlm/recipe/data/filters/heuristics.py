@@ -70,6 +70,8 @@ class _Repetition(GopherRepetitionFilter):  # type: ignore[misc]
         super().__init__(top_n_grams=(), language=WORDS)
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        if not doc.text.strip():
+            return False, "empty"
         said: bool | tuple[bool, str] = super().filter(doc)
         if said is not True:
             return said
