@@ -36,6 +36,8 @@ def box():
         ("Here it is:\n```python\ndef add_3(x):\n    return x + 3\n```\nIt adds.", 1.0),
         ("```\ndef add_3(x):\n    return plus(x, 3)\n\ndef plus(a, b):\n    return a + b", 1.0),
         ("```python\n    return x + 3\n```", 1.0),
+        ("    return x + 3\n```\nThis adds.\n```\n", 1.0),
+        ("\n    return (\n        x + 3\n)\n\nOr:\n```python\npass\n```\n", 1.0),
         ("```python\ndef add_3(x):\n    return 3\n```", 0.0),
     ],
 )

@@ -18,6 +18,8 @@ from pocketlm.errors import ParameterError
 from pocketlm.evaluate.harness.members import members
 
 _FENCE = re.compile(r"```(?:python|py)?\n(.*?)(?:\n```|\Z)", re.DOTALL)
+#: An answer that goes on inside a function: it begins with an indented line.
+_GOES_ON = re.compile(r"\n*(?:  |\t)")
 #: Where a function has ended that goes on without a fence: at the next line that is not its own.
 _AFTER = re.compile(r"\n(?=[^\s)\]}])")
 #: As long as the benchmarks' own judges wait, with time for an interpreter to start.
@@ -30,7 +32,7 @@ def humaneval(row: Mapping[str, Any], written: Sequence[str]) -> dict[str, float
     It may go on where the prompt ends, or stand whole in a fence, as chat models write it.
     """
     prompt, begin = row["prompt"], f"def {row['entry_point']}("
-    fenced = _fenced(written[0])
+    fenced = None if _GOES_ON.match(written[0]) else _fenced(written[0])
     if fenced is None:
         function = prompt + _AFTER.split(written[0], maxsplit=1)[0]
     elif begin in fenced:
