@@ -116,6 +116,12 @@ def test_from_texts_to_a_file_that_answers(material, tmp_path):
         "threads": 1,
     }
     config = written(tmp_path / "chat.yaml", tuning)
+    result = invoke("sft", config, "--show")
+    assert result.exit_code == 0, result.output
+    rows_shown = dict(re.split(r"  +", line, maxsplit=1) for line in result.stdout.splitlines())
+    assert rows_shown["examples"] == "32"
+    assert rows_shown["steps"] == "32, each of 8 examples"
+    assert not (tmp_path / "chat").exists()
     result = invoke("sft", config, "--then", "quantize:--type q8_0", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -141,7 +147,7 @@ def test_from_texts_to_a_file_that_answers(material, tmp_path):
     assert f"wrote {tmp_path}/lora/adapter.gguf" in result.stdout
     with pocketlm.load(tmp_path / "lora" / "adapter.gguf", threads=1) as model:
         said = model.chat([{"role": "user", "content": "the cat"}], max_tokens=20, temperature=0)
-    assert said.text.strip() == "sees the river."
+    assert said.text.strip() != "reads a model."  # so the adapter is in it
 
 
 def test_then_is_checked_before_anything_is_trained():

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -300,6 +301,12 @@ def test_two_processes_do_what_one_does(sharding, finished, material, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == f"wrote {out}/model\n"
+    if sharding == "fsdp":  # and goes on from what both kept of it
+        shutil.rmtree(out / "model")
+        shutil.rmtree(out / "checkpoints" / "step-00000012")
+        again = subprocess.run(done.args, env=environment(), capture_output=True, text=True)
+        assert again.returncode == 0, again.stderr[-3000:]
+        assert "going on from step 9" in again.stderr
     found, expected = small.lines(out / "log.jsonl"), small.lines(finished / "log.jsonl")
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):

@@ -13,7 +13,7 @@ from pocketlm.cli.options import Json
 
 if TYPE_CHECKING:
     from pocketlm.cli.train.then import Quantization
-    from pocketlm.recipe.train.configuration import DpoRun, LoraRun, PretrainRun, SftRun, Strict
+    from pocketlm.recipe.train.configuration import DpoRun, LoraRun, PretrainRun, SftRun
 
 app = typer.Typer(
     help="Train a model: tokenizer, pretraining, fine-tuning, preference, distillation.",
@@ -46,13 +46,14 @@ def tokenizer(configuration: Configuration, show: Show = False, json: Json = Fal
     Examples:
       pocketlm train tokenizer tokenizer.yaml
     """
-    from pocketlm.cli.output import Status
+    from pocketlm.cli.output import Status, table
     from pocketlm.recipe.train import tokenizer as trainer
     from pocketlm.recipe.train.configuration import TokenizerRun, read
 
     run = read(configuration, TokenizerRun)
     if show:
-        print(_described(run))
+        values = run.model_dump(mode="json").items()
+        print(table([(name, str(value)) for name, value in values]))
         return
     with Status() as status:
         status.show("training the tokenizer")
@@ -170,13 +171,15 @@ def _tune(
     run: SftRun | LoraRun | DpoRun, base: Path | None, show: bool, then: str | None, json: bool
 ) -> None:
     """`base` is the model that the run trains an adapter for."""
-    from pocketlm.cli.output import Status
+    from pocketlm.cli.output import Status, table
 
     quantization = _quantization(then, base)
-    if show:
-        print(_described(run))
-        return
     _quietly()
+    if show:
+        from pocketlm.recipe.train.tuning_plan import rows
+
+        print(table(rows(run)))
+        return
     from pocketlm.recipe.train.configuration import DpoRun
     from pocketlm.recipe.train.tuning import prefer, tune
 
@@ -204,13 +207,6 @@ def _finish(place: Path, quantization: Quantization | None, json: bool) -> None:
         found["gguf"] = str(quantization.run(place, quiet=json))
     if json:
         print(json_format.dumps(found))
-
-
-def _described(run: Strict) -> str:
-    """The configuration as it came to be, defaults included."""
-    from pocketlm.cli.output import table
-
-    return table([(name, str(value)) for name, value in run.model_dump(mode="json").items()])
 
 
 def _quietly() -> None:

@@ -205,8 +205,6 @@ class PretrainRun(Strict):
     optimizer: Optimizer = Optimizer()
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: products in bfloat16, weights and optimizer in float32."""
-    compile: bool = False
-    """Compile the model (TorchInductor): a minute first, faster after."""
     sharding: Literal["none", "fsdp"] = "none"
     """Several processes each hold all weights, or a part of them (FSDP2)."""
     validation: Validation | None = None

@@ -95,8 +95,6 @@ class _Pretraining:
         model = models.create(run.model, self._material.tokenizer, run.context, run.seed)
         self._config = model.config
         self._objective: Objective = self._objective_for(model)
-        if run.compile:
-            model.compile()
         adamw = optimizer(model, run.optimizer, run.schedule.peak)
         self._model, self._optimizer = accelerator.prepare(model, adamw)
         self._schedule = schedule(self._optimizer.optimizer, run)
@@ -284,7 +282,7 @@ class _Pretraining:
         state = accelerator.get_state_dict(self._model)
         if accelerator.is_main_process:
             with new_folder(place) as folder:
-                model = accelerator.unwrap_model(self._model, keep_torch_compile=False)
+                model = accelerator.unwrap_model(self._model)
                 models.write(folder, model, self._run.tokenizer, state)
         accelerator.wait_for_everyone()
         return place

@@ -1,4 +1,4 @@
-"""What a run will take, before it is begun: weights, tokens, memory, time.
+"""What a pretraining run will take, before it is begun: weights, tokens, memory, time.
 
 Counts are exact. Memory is an estimate from them; time is the arithmetic of training over what this
 machine's matrix products reach, at the share of it that training usually gets.
@@ -20,12 +20,12 @@ from pocketlm.recipe.train.optimizer import decay_steps
 from pocketlm.recipe.train.tell import duration
 
 #: Weights, their gradients and AdamW's two moments, float32.
-_STATE_BYTES = 16
+STATE_BYTES = 16
 #: Values that a layer keeps of a token for the backward pass, in units of its width: what enters
 #: norms and products, attention's output, and the gated part's three activations (see `plan`).
 _KEPT = 10
 #: Of the measured rate of large products, what training a small model reaches (docs/training.md).
-_USUAL = 0.4
+USUAL = 0.4
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """An estimate."""
-        return self.tokens * self.flops / (self.peak * _USUAL)
+        return self.tokens * self.flops / (self.peak * USUAL)
 
     def rows(self) -> list[tuple[str, str]]:
         """A table for people."""
@@ -74,7 +74,7 @@ class Plan:
             (
                 "time",
                 f"about {duration(self.seconds)} ({self.flops / 1e6:.3g} MFLOP a token; products "
-                f"reach {self.peak / 1e9:.3g} GFLOP/s here, training about {_USUAL:.0%} of it)",
+                f"reach {self.peak / 1e9:.3g} GFLOP/s here, training about {USUAL:.0%} of it)",
             ),
         ]
         return rows
@@ -96,7 +96,7 @@ def plan(run: PretrainRun) -> Plan:
     width, layers = config.hidden_size, config.num_hidden_layers
     logits = 3 * 4 * config.vocab_size
     kept = 4 * layers * (_KEPT * width + 3 * config.intermediate_size)
-    memory = _STATE_BYTES * count + micro * run.context * (logits + kept)
+    memory = STATE_BYTES * count + micro * run.context * (logits + kept)
     return Plan(
         run,
         count,

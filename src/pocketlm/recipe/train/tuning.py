@@ -119,13 +119,8 @@ class _Prepared:
             note(f"{run.out} is finished; remove it to train again")
             return
         transformers.set_seed(run.seed)
-        self.model = models.load(run.model)
-        if run.context > self.model.config.max_position_embeddings:
-            raise ParameterError(
-                f"context: {run.model} has {self.model.config.max_position_embeddings:,} positions,"
-                f" not {run.context:,}"
-            )
-        self.tokenizer = _tokenizer(run.model)
+        self.model = open_model(run)
+        self.tokenizer = open_tokenizer(run.model)
         self.adapter = None if adapter is None else _peft(adapter, self.model)
         self.callback = _Keeping(run, show, note)
 
@@ -288,7 +283,13 @@ def _newest(folder: Path) -> Path | None:
     return max(whole, key=lambda place: int(place.name.rpartition("-")[2]), default=None)
 
 
-def _tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
+def open_model(run: Tuning) -> transformers.PreTrainedModel:
+    """The model to begin from. Raises ModelFileError, or ParameterError for a context too long."""
+    return models.load(run.model, context=run.context)
+
+
+def open_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
+    """A model's tokenizer, which must have a chat template. Raises ModelFileError."""
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
@@ -300,6 +301,16 @@ def _tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def adapted_weights(adapter: Adapter, model: transformers.PreTrainedModel) -> int:
+    """How many weights an adapter of the model has."""
+    targets = _peft(adapter, model).target_modules or ()
+    return sum(
+        adapter.rank * (module.in_features + module.out_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] in targets
+    )
 
 
 def _peft(adapter: Adapter, model: transformers.PreTrainedModel) -> peft.LoraConfig:
