@@ -76,11 +76,15 @@ class Run:
         if not isinstance(found, dict):
             return None
         try:
-            return About(**found)
+            about = About(**found)
         except TypeError as error:
             raise ParameterError(
                 f"{self.folder}: {RESULTS} is of another version: {error}"
             ) from None
+        for name in ("parameters", "file_bytes", "bits_per_weight", "threads", "seconds"):
+            if not isinstance(getattr(about, name), int | float):
+                raise ParameterError(f"{self.folder}: {RESULTS}: {name} is no number")
+        return about
 
 
 def write(
