@@ -42,6 +42,8 @@ NUMBERED = "\n".join(f"{n}. {each}" for n, each in enumerate(GOOD, 1))
         "\n".join(f"* {each[:-1].replace('apple', '**apple**')}." for each in GOOD),
         "\n".join(f"{n}: {each.replace('apple', 'Apple')}" for n, each in enumerate(GOOD, 1)),
         "\n".join(each.rstrip(".!?") for each in GOOD),
+        f"```\n{NUMBERED}\n```",
+        f"```text\n{' '.join(GOOD)}\n```\nThese five sentences end with apple.",
     ],
 )
 def test_good_sentences_pass_whatever_is_said_around_them(answer):
@@ -70,6 +72,9 @@ def test_good_sentences_pass_whatever_is_said_around_them(answer):
         ("apple", 0, "no sentence"),
         ("apple " * 500, 0, "no sentence"),
         ("I cannot think of any.", 0, "any"),
+        ("Please tell me which sentences you want with the word apple.", 0, "0 of 0"),
+        ("```python\nfor n in range(5):\n    print('I eat my very red apple')\n```", 0, "0 of 0"),
+        ("```python\nprint('I eat my very red apple')", 0, "0 of 0"),
     ],
 )
 def test_each_sentence_counts_for_itself(answer, score, word):

@@ -35,9 +35,14 @@ _ITEM = re.compile(r"^\s*(?:\(?\d{1,3}[.):]|[-*•+])\s+(?=\S)")
 #: What is said around the sentences.
 _CHATTER = re.compile(
     r"^(?:sure|certainly|of course|here (?:are|is|you)|okay|ok\b|absolutely|great|yes[,!]"
-    r"|i hope|let me know|feel free|these (?:are|sentences)|each (?:of these )?sentence|note\b)",
+    r"|i hope|let me know|feel free|these are|each (?:of these )?sentence|note\b|.*\bsentences\b)",
     re.IGNORECASE,
 )
+#: A block of code, and the marks round one of text.
+_CODE = re.compile(
+    r"^```[ \t]*(?!text|txt|markdown|md\b)\w+.*?(?:^```|\Z)", re.DOTALL | re.MULTILINE
+)
+_FENCE = re.compile(r"^```.*$", re.MULTILINE)
 _END = re.compile(r"(?<=[.!?])[\"'”’*)]*\s+(?=[\"'“‘*(]*[A-Z0-9])")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _FEWEST_WORDS = 4
@@ -117,7 +122,8 @@ def _form(word: str, count: int) -> str:
 
 def sentences(text: str) -> list[str]:
     """The sentences that an answer gives: items of a list, or what stands by itself."""
-    lines = [line.strip() for line in text[:_MOST_TEXT].splitlines() if line.strip()]
+    text = _FENCE.sub("", _CODE.sub("", text[:_MOST_TEXT]))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     items = [_ITEM.sub("", line) for line in lines if _ITEM.match(line)]
     if len(items) > 1:
         return items[:_MOST_SENTENCES]
