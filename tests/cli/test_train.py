@@ -52,7 +52,7 @@ def test_help_is_quick():
 def test_bad_configurations_are_refused(material, tmp_path):
     values = small.values(material, tmp_path / "out")
     config = written(tmp_path / "run.yaml", values | {"bach": 1})
-    check_refusal(program("pretrain", config), "run.yaml: bach: there is no such field", code=2)
+    check_refusal(program("pretrain", config), "bach: there is no such field", code=2)
     config = written(tmp_path / "run.yaml", values)
     wrong = program("pretrain", config, "--then", "quantize:--bitz 4")
     check_refusal(wrong, "--then", "--bitz", code=2)

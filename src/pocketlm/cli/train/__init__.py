@@ -48,7 +48,8 @@ def tokenizer(configuration: Configuration, show: Show = False, json: Json = Fal
     """
     from pocketlm.cli.output import Status, table
     from pocketlm.recipe.train import tokenizer as trainer
-    from pocketlm.recipe.train.configuration import TokenizerRun, read
+    from pocketlm.recipe.train.configuration import TokenizerRun
+    from pocketlm.recipe.yaml_file import read
 
     run = read(configuration, TokenizerRun)
     if show:
@@ -80,7 +81,8 @@ def pretrain(
       pocketlm train pretrain model.yaml
       pocketlm train pretrain model.yaml --then "quantize:--bits 4.5 --calibrate default"
     """
-    from pocketlm.recipe.train.configuration import PretrainRun, read
+    from pocketlm.recipe.train.configuration import PretrainRun
+    from pocketlm.recipe.yaml_file import read
 
     _pretrain(read(configuration, PretrainRun), show, then, json)
 
@@ -95,7 +97,8 @@ def distill(
     Examples:
       pocketlm train distill student.yaml
     """
-    from pocketlm.recipe.train.configuration import DistilRun, read
+    from pocketlm.recipe.train.configuration import DistilRun
+    from pocketlm.recipe.yaml_file import read
 
     _pretrain(read(configuration, DistilRun), show, then, json)
 
@@ -110,7 +113,8 @@ def sft(
     Examples:
       pocketlm train sft chat.yaml --then quantize
     """
-    from pocketlm.recipe.train.configuration import SftRun, read
+    from pocketlm.recipe.train.configuration import SftRun
+    from pocketlm.recipe.yaml_file import read
 
     _tune(read(configuration, SftRun), None, show, then, json)
 
@@ -128,7 +132,8 @@ def lora(
     Examples:
       pocketlm train lora adapter.yaml
     """
-    from pocketlm.recipe.train.configuration import LoraRun, read
+    from pocketlm.recipe.train.configuration import LoraRun
+    from pocketlm.recipe.yaml_file import read
 
     run = read(configuration, LoraRun)
     _tune(run, run.model, show, then, json)
@@ -144,7 +149,8 @@ def dpo(
     Examples:
       pocketlm train dpo preferences.yaml
     """
-    from pocketlm.recipe.train.configuration import DpoRun, read
+    from pocketlm.recipe.train.configuration import DpoRun
+    from pocketlm.recipe.yaml_file import read
 
     run = read(configuration, DpoRun)
     _tune(run, run.model if run.adapter else None, show, then, json)

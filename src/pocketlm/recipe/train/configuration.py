@@ -1,4 +1,4 @@
-"""The YAML files of `pocketlm train`: what may stand in them, and what is said of what may not.
+"""The YAML files of `pocketlm train`: what may stand in them.
 
 It knows fields and their limits. It opens no model and no data; it imports no PyTorch.
 Paths in a file are taken from the folder that the file is in.
@@ -7,9 +7,8 @@ Paths in a file are taken from the folder that the file is in.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,12 +16,9 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
-
-from pocketlm.errors import ParameterError
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -312,34 +308,3 @@ class DpoRun(Tuning):
     """How dear it is to leave the model that one began from."""
     adapter: Adapter | None = None
     """Train an adapter instead of the weights."""
-
-
-Run = TypeVar("Run", bound=Strict)
-
-
-def read(path: Path, kind: type[Run]) -> Run:
-    """Read a configuration. Raises ParameterError that names the file, the field and the limit."""
-    try:
-        values: Any = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ParameterError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path}: this is not YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ParameterError(f"{path}: a configuration is fields and their values")
-    try:
-        return kind.model_validate(values, context={"folder": path.parent})
-    except ValidationError as error:
-        raise ParameterError(f"{path}: {'; '.join(_said(error))}") from None
-
-
-def _said(error: ValidationError) -> list[str]:
-    """One phrase a fault: the field as it is written in the file, and what is wrong."""
-    faults = []
-    for fault in error.errors(include_url=False):
-        where = [str(part) for part in fault["loc"] if part not in (_NEW, _FOLDER)]
-        what = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            what = "there is no such field"
-        faults.append(f"{'.'.join(where)}: {what}" if where else what)
-    return faults
