@@ -423,11 +423,8 @@ void Executor::lower_rows(const Operation& operation, int first, int last, Input
 
 // The adapter of row `first`, and the first row after it, up to `last`, that has another.
 Executor::Adapted Executor::adapted(int first, int last) const {
-    const auto of = [&](int row) { return segment_of_[static_cast<size_t>(row)]->adapter; };
-    const Adapter* const adapter = of(first);
-    while (++first < last && of(first) == adapter) {
-    }
-    return {adapter, first};
+    const size_t row = static_cast<size_t>(first);
+    return {segment_of_[row]->adapter, std::min(adapted_ends_[row], last)};
 }
 
 // The rows from `first` on as weights read them that are not prepared: float32.

@@ -218,6 +218,7 @@ class Executor {
     std::vector<const Segment*> segment_of_;  // of each row
     std::vector<int> positions_;              // of each row
     size_t lowered_width_ = 0;                // of a row; 0: no adapter
+    std::vector<int> adapted_ends_;           // where a row's adapter ends; only if there is one
     std::vector<float> cosines_;
     std::vector<float> sines_;
     std::vector<RowShare> shares_;

@@ -82,6 +82,20 @@ void Executor::plan_adapters(const std::vector<Segment>& segments) {
         const int held = i == 0 ? step_.count : 1;
         grow(inputs_[i].lowered, static_cast<size_t>(held) * lowered_width_);
     }
+    if (lowered_width_ > 0) {
+        grow(adapted_ends_, static_cast<size_t>(step_.count));
+        int end = step_.count;
+        int first = step_.count;
+        const Adapter* adapter = segments.back().adapter;
+        for (size_t i = segments.size(); i-- > 0;) {
+            if (segments[i].adapter != adapter) {
+                adapter = segments[i].adapter;
+                end = first;
+            }
+            first -= segments[i].count;
+            std::fill_n(adapted_ends_.begin() + first, segments[i].count, end);
+        }
+    }
 }
 
 // Many rows are worked on by one thread each throughout: what an operation writes is in the core's cache
