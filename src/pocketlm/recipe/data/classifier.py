@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Features = Literal["embeddings", "words"]
 Floats = npt.NDArray[np.float64]
-_WORDS = 1 << 18
+_WORDS = 1 << 16
 _EMBEDDED = 256
 _HELD_OUT = 4
 """One label of so many is held out."""
@@ -134,9 +134,11 @@ def fit(labels: Sequence[Label], score: int, features: Features) -> Classifier:
 
     A label of `score` points or more is positive. Raises ClassifierError for too few of a kind.
     """
-    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
 
-    once = sorted({label.text: label for label in labels}.values(), key=lambda label: label.text)
+    ordered = sorted(labels, key=lambda label: (label.text, label.id))
+    once = list({label.text: label for label in ordered}.values())
     wanted = np.array([label.score >= score for label in once], bool)
     for kind, count in (("at least", int(wanted.sum())), ("less than", int((~wanted).sum()))):
         if count < _LEAST:
@@ -147,10 +149,15 @@ def fit(labels: Sequence[Label], score: int, features: Features) -> Classifier:
     held = _held_out(once, wanted)
     texts = [label.text[:READ] for label in once]
     matrix = _matrix(features, texts)
-    model = LogisticRegressionCV(
-        Cs=np.logspace(-1, 4, 11), cv=5, scoring="neg_log_loss", max_iter=2000
+    search = GridSearchCV(
+        LogisticRegression(
+            solver="liblinear", dual=features == "words", max_iter=1000, random_state=0
+        ),
+        {"C": np.logspace(-1, 3, 5)},
+        scoring="neg_log_loss",
+        cv=5,
     )
-    model.fit(matrix[~held], wanted[~held])
+    model = search.fit(matrix[~held], wanted[~held]).best_estimator_
     predicted = model.predict_proba(matrix[held])[:, 1]
     digest = hashlib.sha256(json.dumps([(each.text, each.score) for each in once]).encode())
     about = About(
