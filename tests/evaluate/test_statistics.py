@@ -205,3 +205,18 @@ def test_tasks_count_alike_however_long_they_are():
         return mean_of_differences(tasks).interval(), 0.05 / 3
 
     assert 0.92 <= _coverage(draw, 400) <= 0.98
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0.05, 0.05), (0.6, 0.05), (0.0, 0.04)])
+def test_many_short_tasks_of_right_and_wrong(gained, lost):
+    """What is off in each task by itself must not add up in the mean over them."""
+
+    def draw(random):
+        tasks = []
+        for _ in range(20):
+            drawn = random.uniform(size=25)
+            before = (drawn > gained).astype(float)
+            tasks.append(paired(before, np.where(drawn > 1 - lost, 0.0, 1.0)))
+        return mean_of_differences(tasks).interval(), gained - lost
+
+    assert 0.93 <= _coverage(draw, 400) <= 1

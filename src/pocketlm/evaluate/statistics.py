@@ -151,18 +151,21 @@ def paired(
 
 
 def mean_of_differences(differences: Sequence[Difference]) -> Difference:
-    """The mean over tasks, each counting alike; degrees of freedom by Satterthwaite."""
+    """The mean over tasks, each counting alike; degrees of freedom by Satterthwaite.
+
+    It lies about what was seen: the shift that helps one task of few items would add up.
+    """
     tasks = len(differences)
     errors = [each.error**2 for each in differences]
     whole = math.fsum(errors)
     parts = math.fsum(e**2 / d.freedom for e, d in zip(errors, differences, strict=True))
     freedom = whole**2 / parts if parts else math.inf
-    centre = math.fsum(each.centre for each in differences) / tasks
+    value = math.fsum(each.value for each in differences) / tasks
     error = math.sqrt(whole) / tasks
-    p = 2 * student_cdf(-abs(centre) / error, freedom) if error else float(centre == 0)
+    p = 2 * student_cdf(-abs(value) / error, freedom) if error else float(value == 0)
     return Difference(
-        math.fsum(each.value for each in differences) / tasks,
-        centre,
+        value,
+        value,
         error,
         freedom,
         p,
