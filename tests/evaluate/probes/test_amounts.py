@@ -145,6 +145,9 @@ def test_a_number_will_do_where_the_unit_is_in_the_question():
     assert amounts.judge("So the answer is 90.", "", asked).passed
     assert amounts.judge("1.5 hours", "", asked).passed
     assert not amounts.judge("1.5", "", asked).passed
+    assert amounts.judge(
+        "It takes 1.5 hours. The answer is 1.5 hours. Answer: 1.5", "", asked
+    ).passed
 
 
 def test_what_has_few_decimals_is_not_rounded_and_the_rest_may_be():

@@ -166,6 +166,7 @@ def place_of(answer, chain, began=False):
         ("Anna will look in the box or in the basket.", ""),
         ("Either the box or the basket.", ""),
         ("- the ball\n- the box\n- the ball\n- the box", ""),
+        ("The open chest is in the box. The basket is in the drawer.", ""),
         ("Nobody knows.", ""),
         ("", ""),
     ],

@@ -94,6 +94,8 @@ def judge(answer: str, question: str, facts: Mapping[str, Any]) -> Verdict:
         return _unitless(text, right, unit)
     if isinstance(stated, str):
         return Verdict(0.0, stated)
+    if stated.unit is None:
+        stated = _with_unit(text, stated, wanted)
     announced = None if final.announced else _announced(text)
     if announced is not None and announced != stated.value:
         return _unitless(text, right, unit)
@@ -120,6 +122,14 @@ def _valued(
     if _rounds(stated, right, unit) and stated.value:
         return Verdict(ROUNDED, f"rounded too far: {said}; it is {wanted}")
     return Verdict(0.0, f"says {said}; it is {wanted}")
+
+
+def _with_unit(text: str, stated: Quantity, wanted: quantities.Unit | None) -> Quantity:
+    """A number as it was said before with a unit: "It takes 1.6 hours. The answer is 1.6."."""
+    if wanted is None:
+        return stated
+    known = quantities.read(text, dimension=wanted.dimension)
+    return next((q for q in reversed(known) if q.value == stated.value), stated)
 
 
 def _announced(text: str) -> Fraction | None:

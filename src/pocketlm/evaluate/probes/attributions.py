@@ -117,9 +117,11 @@ class _Reader:
             return self._bare(answered)
         if not self._person.search(text) and not self._holder.search(text):
             told = self._bare(text) if alone or _IN.search(text) else []
-            if not self._chain or not (self._thing.search(text) and _IS.search(text)):
+            if not _IS.search(text):
                 return told
-            return [_Told(each.places, each.is_open, 2) for each in told]
+            if not self._thing.search(text):
+                return []  # of something else
+            return [_Told(each.places, each.is_open, 2 if self._chain else 0) for each in told]
         return [
             found
             for start, clause in clauses(text, _BREAK)
