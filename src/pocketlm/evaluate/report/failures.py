@@ -18,6 +18,8 @@ from pocketlm.evaluate.results import Sample
 #: an answer and of reasons; and of all failures of a report together.
 _PROMPT, _ANSWER, _WHY = 1_500, 1_500, 600
 MOST = 3_000_000
+#: Of an item that was answered several times, as many answers are shown.
+_TURNS = 4
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _failure(sample: Sample, key: tuple[str, int], score: float) -> Failure:
         item=f"{name(key[0])} {key[1]}",
         score=f"{score:g}",
         prompt=_end(visible(_prompt(sample)), _PROMPT),
-        answer=shortened(visible(_answer(sample)), _ANSWER),
+        answer=_answer(sample),
         expected=shortened(visible(_expected(sample, target)), _WHY),
         why=shortened(visible(str(sample.get("why", ""))), _WHY),
     )
@@ -131,7 +133,7 @@ def _prompt(sample: Sample) -> str:
 
 
 def _answer(sample: Sample) -> str:
-    """What was written; of choices by likelihood, the likeliest, and how likely each was."""
+    """What was written, not too long; of choices by likelihood, the likeliest, and all values."""
     responses = sample.get("filtered_resps")
     likelihoods = _likelihoods(responses)
     if likelihoods:
@@ -144,10 +146,11 @@ def _answer(sample: Sample) -> str:
         all_of_them = "  ".join(
             f"{choice}: {value:.2f}" for choice, value in zip(choices, likelihoods, strict=True)
         )
-        return f"{choices[best]}\n(log-likelihoods: {all_of_them})"
-    said = sample.get("resps", responses)
-    texts = [str(text) for text in _texts(said)]
-    return "\n\n".join(texts)
+        said = f"{choices[best]}\n(log-likelihoods: {all_of_them})"
+        return shortened(visible(said), _ANSWER)
+    texts = [str(text) for text in _texts(sample.get("resps", responses))][:_TURNS]
+    # Each turn gets its part: the second is not cut away by the first.
+    return "\n\n".join(shortened(visible(text), _ANSWER // len(texts)) for text in texts)
 
 
 def _texts(value: object) -> Iterator[object]:

@@ -21,8 +21,11 @@ def section(found: Sequence[Entry]) -> Section | None:
         return None
     part = Section("mt-bench", "MT-bench")
     judges = "; ".join(dict.fromkeys(f"{entry.label} by {_judge(entry)}" for entry in judged))
+    counts = ", ".join(
+        f"{entry.label}: {entry.tasks[MT_BENCH].estimate.count} rated" for entry in judged
+    )
     part.words.append(
-        "Eighty questions of two turns, each answer rated from 1 to 10 by a judge, which is a model"
+        f"Questions of two turns ({counts}), each answer rated from 1 to 10 by a judge, a model"
         f" itself: {judges}. Ratings of different judges are not comparable. Published, judged by"
         f" GPT-4: Phi-3-mini-4k-instruct {PUBLISHED:.2f}."
     )

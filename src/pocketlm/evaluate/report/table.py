@@ -54,10 +54,9 @@ def score(found: Estimate, points: float) -> Cell:
     value = f"{found.value * scale:.{digits}f}"
     if math.isnan(found.low):
         return Cell(value)
-    # Of shares, an interval may be wider than there are shares.
-    low, high = found.low * scale, found.high * scale
-    if points == 100:
-        low, high = max(low, 0.0), min(high, 100.0)
+    # Few items give intervals that are wider than the scale.
+    least, most = (1.0, 10.0) if points == 10 else (0.0, 100.0)
+    low, high = max(found.low * scale, least), min(found.high * scale, most)
     return Cell(value, f"{low:.{digits}f} to {high:.{digits}f}")
 
 
