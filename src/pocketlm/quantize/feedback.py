@@ -31,24 +31,36 @@ def factor(covariance: Floats) -> Floats:
     mean = float(np.mean(np.diagonal(turned))) or 1.0
     turned[np.diag_indices_from(turned)] += _LEAST * mean
     # H = L Lᵀ with L upper triangular, since rows and columns are reversed; U = L⁻¹.
-    lower = np.linalg.cholesky(turned)
-    del turned
-    return np.ascontiguousarray(_inverse(lower[::-1, ::-1]), dtype=np.float32)
+    _cholesky(turned)
+    _invert(turned)
+    return np.ascontiguousarray(np.tril(turned)[::-1, ::-1], dtype=np.float32)
 
 
-def _inverse(upper: Doubles) -> Doubles:
-    """The inverse of an upper triangular matrix, halved until it is small."""
-    n = len(upper)
-    result: Doubles
+def _cholesky(matrix: Doubles) -> None:
+    """Put L of matrix = L Lᵀ into the lower triangle of a matrix, which may be a GiB: in place."""
+    n = len(matrix)
+    for start in range(0, n, _WIDTH):
+        end = min(start + _WIDTH, n)
+        corner = np.linalg.cholesky(matrix[start:end, start:end])
+        matrix[start:end, start:end] = corner
+        _invert(corner)
+        below = matrix[end:, start:end] = matrix[end:, start:end] @ corner.T
+        for column in range(end, n, _WIDTH):
+            rows = below[column - end :]
+            matrix[column:, column : column + _WIDTH] -= rows @ rows[:_WIDTH].T
+
+
+def _invert(lower: Doubles) -> None:
+    """Invert a lower triangular matrix, of which the rest is not looked at, in its place."""
+    n = len(lower)
     if n <= 64:
-        result = np.linalg.inv(upper)
-        return result
+        lower[:] = np.linalg.inv(np.tril(lower))
+        return
     half = n // 2
-    result = np.zeros_like(upper)
-    first = result[:half, :half] = _inverse(upper[:half, :half])
-    last = result[half:, half:] = _inverse(upper[half:, half:])
-    result[:half, half:] = -first @ (upper[:half, half:] @ last)
-    return result
+    first, last = lower[:half, :half], lower[half:, half:]
+    _invert(first)
+    _invert(last)
+    lower[half:, :half] = -np.tril(last) @ (lower[half:, :half] @ np.tril(first))
 
 
 def rounded(
