@@ -1,10 +1,14 @@
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 import transformers
+import yaml
 
 from pocketlm.errors import ParameterError
 from pocketlm.quantize.export import export
@@ -257,6 +261,24 @@ def test_dpo_moves_margins(adapter, base, tmp_path):
     assert margins[0] == pytest.approx(0, abs=1e-4)
     assert np.mean(margins[-3:]) > (0.1 if adapter is None else 0.02)
     assert place.name == ("model" if adapter is None else "adapter")
+
+
+@pytest.mark.slow  # two processes, each of which imports PyTorch
+def test_two_processes_share_a_batch(base, chats, tmp_path):
+    tune(SftRun(**fields(base, tmp_path / "one", chats, epochs=1)))
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(fields(base, tmp_path / "two", chats, epochs=1)))
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+    done = subprocess.run(
+        [sys.executable, *torchrun, "-m", "pocketlm", "train", "sft", str(config)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (small.losses(tmp_path / name / "log.jsonl") for name in ("one", "two"))
+    # Not to rounding: what a process is given has more answers to learn here, fewer there.
+    np.testing.assert_allclose(two, one, rtol=0.05)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import torch
 from accelerate import PartialState
 
 from pocketlm.errors import ParameterError
@@ -20,7 +21,8 @@ def claim(run: PretrainRun | Tuning) -> None:
 
     Raises ParameterError where the folder holds a run with other values.
     """
-    state = PartialState()
+    # The first to ask decides where processes talk: without a GPU it must be told so.
+    state = PartialState(cpu=not torch.cuda.is_available())
     with state.main_process_first():
         path = run.out / _RUN
         values = run.model_dump(mode="json")

@@ -167,6 +167,7 @@ class _Prepared:
             "bf16": run.precision == "bfloat16",
             "use_cpu": not torch.cuda.is_available(),
             "gradient_checkpointing": False,
+            "ddp_find_unused_parameters": False,
             "seed": run.seed,
             "logging_steps": 1,
             "logging_nan_inf_filter": False,
