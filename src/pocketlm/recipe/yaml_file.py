@@ -52,9 +52,9 @@ def read(path: Path, form: type[Form]) -> Form:
 
 
 def _first(path: Path, root: object, error: ValidationError) -> str:
-    """The first thing that is wrong, where it is, and how many more there are."""
+    """What is wrong, where it is, and how many more there are: fields that are misspelt first."""
     found = error.errors(include_url=False)
-    first = found[0]
+    first = min(found, key=lambda each: each["type"] != "extra_forbidden")
     said = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         said = "there is no such field"

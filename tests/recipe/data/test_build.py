@@ -203,6 +203,11 @@ def test_another_recipe_is_not_mixed_in(made: Path) -> None:
     (made / "raw/new.jsonl").write_text('{"text": "new"}\n')
     with pytest.raises(ParameterError, match="was begun with other source 2"):
         carry_out(made)
+    (made / "raw/new.jsonl").unlink()
+    tokenizer = made / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text() + "\n")
+    with pytest.raises(ParameterError, match="was begun with other tokenizer"):
+        carry_out(made)
     (made / "other").mkdir()
     (made / "other/thesis.txt").write_text("mine")
     with pytest.raises(ParameterError, match="is not empty, and no build"):

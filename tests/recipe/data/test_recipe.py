@@ -39,7 +39,7 @@ def test_a_sound_recipe(folder: Path) -> None:
         (
             "keep: [en]",
             "kept: [en]",
-            r"r\.yaml, line 6: stages\.1\.keep: is missing",
+            r"r\.yaml, line 7: stages\.1\.kept: there is no such field \(and 1",
         ),
         ("keep: [en]", "keep: [en]\n    x: 1", r"line 8: stages\.1\.x: there is no such field"),
         ("keep: [en]", "keep: []", r"line 7: stages\.1\.keep: .* at least 1 item"),
@@ -55,6 +55,7 @@ def test_a_sound_recipe(folder: Path) -> None:
         ("name: mine", "name: mine\nname: other", r"line 2: name: is there twice"),
         ("name: mine", "name: ../up", r"line 1: name: .*pattern"),
         ("name: mine\n", "", r"name: is missing"),
+        ("\n    keep: [en]", "", r"line 6: stages\.1\.keep: is missing"),
         ("name: mine", "tasks: many\nname: mine", r"line 1: tasks: .*integer"),
         ("name: mine", "name: [mine", r"line \d+: no YAML"),
         (

@@ -79,11 +79,18 @@ def _state(wanted: recipe.Recipe) -> dict[str, Any]:
             "names and sizes": digest,
         }
     fields = wanted.model_dump(mode="json", exclude={"slurm"})
-    return {"recipe": fields, "files": files}
+    made_with = {"tokenizer": wanted.shards.file} if wanted.shards else {}
+    for step in wanted.stages:
+        if isinstance(step, recipe.Quality):
+            made_with["classifier"] = step.classifier / "classifier.json"
+    digests = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in made_with.items()
+    }
+    return {"recipe": fields, "files": files, "made with": digests}
 
 
 def _compare(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    for about in ("recipe", "files"):
+    for about in ("recipe", "files", "made with"):
         names = {*before[about], *now[about]}
         other = sorted(name for name in names if before[about].get(name) != now[about].get(name))
         if other:
