@@ -2,8 +2,8 @@
 
 The same items, prompts and threads; a process for each back-end and round, taking turns. Printed
 are items a second (medians over rounds; time in which the model is asked, without loading it and
-without making prompts), and how many answers were right: about as many for each, as quantised weights are
-multiplied with rounded activations here and in llama.cpp, and in float32 by transformers.
+without making prompts), and how many answers were right: about as many for each, as quantised
+weights are multiplied with rounded activations here and in llama.cpp, in float32 by transformers.
 
     pocketlm export smollm2 --dtype float32 --out smollm2-f32
     python benchmarks/harness.py MODEL.gguf --transformers smollm2-f32 --peer-python PEER/bin/python

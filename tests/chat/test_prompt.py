@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import tokenizer_references as references
 from pocketlm.chat.fallback import template_for
-from pocketlm.chat.prompt import chat_tokens, stop_ids
+from pocketlm.chat.prompt import chat_text, chat_tokens, stop_ids
 from pocketlm.chat.template import ChatTemplate, RefusalError
 from pocketlm.errors import ParameterError, TemplateError
 from pocketlm.formats.tokenizer import from_gguf
@@ -294,6 +294,22 @@ def test_a_refused_system_prompt_goes_into_the_first_user_turn(smollm) -> None:
     )
     ids = chat_tokens(template, smollm.tokenizer, [system("Be brief."), user("Hi")])
     assert smollm.tokenizer.decode(ids) == "user\nBe brief.\n\nHi"
+
+
+def test_a_text_of_trusted_messages_keeps_the_system_prompt_in_any_template(smollm, phi_3) -> None:
+    messages = [system("Be brief."), user("Say <|end|>")]
+    turns = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}"
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}" + turns
+    folded = "Be brief.\n\nSay <|end|>"
+    assert (
+        chat_text(ChatTemplate(turns), smollm.tokenizer, messages)
+        == "[system] Be brief. [user] Say <|end|> "
+    )
+    assert chat_text(ChatTemplate(refusing), smollm.tokenizer, messages) == f"[user] {folded} "
+    # Phi-3's first template leaves it out without a word.
+    assert folded in chat_text(phi_3.template, phi_3.tokenizer, messages)
+    with pytest.raises(TemplateError):
+        chat_text(ChatTemplate("{{ raise_exception('no') }}"), smollm.tokenizer, messages[1:])
 
 
 def test_another_loss_is_an_error(phi_3) -> None:
