@@ -73,4 +73,4 @@ def _published(names: Mapping[str, "Task"]) -> tuple[str, dict[str, str]] | None
         for figure in beside(name)
         if figure.key == _BESIDE
     }
-    return (models()[_BESIDE], values) if values else None
+    return (f"{models()[_BESIDE]}, published", values) if values else None
