@@ -2,6 +2,7 @@
 
 import lm_eval
 import pytest
+import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
@@ -60,7 +61,22 @@ def tasks(folder, data):
     )
 
 
+@pytest.fixture
+def keys_and_values_in_16_bits(monkeypatch):
+    """Have transformers round what our cache holds in 16 bits.
+
+    Without it the log-probabilities of endings of fifty tokens differ by up to 0.02.
+    """
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def rounded(query, key, value, **options):
+        return attend(query, key.half().float(), value.half().float(), **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", rounded)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("keys_and_values_in_16_bits")
 def test_benchmarks_are_answered_as_by_transformers(smollm2, test_data, tmp_path):
     dequantise.main(smollm2, tmp_path / "f32.gguf")
     export(smollm2, tmp_path / "hub", "safetensors", dtype="float32")
@@ -74,7 +90,6 @@ def test_benchmarks_are_answered_as_by_transformers(smollm2, test_data, tmp_path
         task_manager=TaskManager(include_defaults=False),
     )
     with pocketlm.load(tmp_path / "f32.gguf", cache_type="f16", context=2048) as model:
-        tokenizer = model.tokenizer
         results, samples = measure(model, tmp_path / "out", tasks=wanted, limit=LIMIT)
     assert results["n-samples"] == expected["n-samples"]
     compared = 0
@@ -83,18 +98,14 @@ def test_benchmarks_are_answered_as_by_transformers(smollm2, test_data, tmp_path
             assert found["prompt_hash"] == reference["prompt_hash"]
             for metric in reference["metrics"]:  # the same items are right
                 assert found[metric] == reference[metric]
-            asked = found["arguments"].values()
-            for ours, other, pair in zip(
-                found["filtered_resps"], reference["filtered_resps"], asked, strict=True
+            for ours, other in zip(
+                found["filtered_resps"], reference["filtered_resps"], strict=True
             ):
                 if isinstance(other, str):
                     assert ours == other
                 else:
                     logprob, greedy = ours
-                    tokens = len(tokenizer.encode(pair["arg_1"]))
-                    # The cache in 16 bits moves each token's a little; endings have many.
-                    allowed = max(1e-2, 5e-4 * tokens)
-                    assert float(logprob) == pytest.approx(other[0], abs=allowed)
+                    assert float(logprob) == pytest.approx(other[0], abs=1e-2)
                     assert greedy == str(other[1])
                 compared += 1
     assert compared == LIMIT * (3 * 4 + 1)
