@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import datasets
 import httpx
-import pyarrow  # type: ignore[import-untyped]
-import pyarrow.parquet  # type: ignore[import-untyped]
+import pyarrow
+import pyarrow.parquet
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
