@@ -3,8 +3,8 @@
     python benchmarks/adapters.py smollm2
     python benchmarks/adapters.py phi3-random.gguf --rank 16 --rank 64
 
-Adapters of random numbers for all projections of all layers, at each rank. A prompt of 512 tokens, a
-text that is generated, and a batch of texts that are generated together; in turns, since the
+Adapters of random numbers for all projections of all layers, at each rank. A prompt of 512 tokens,
+a text that is generated, and a batch of texts that are generated together; in turns, since the
 machine's speed changes while it is measured. The ratio is the median of those of neighbouring
 turns; the share is what adapters have of the bytes that a step reads.
 """

@@ -208,8 +208,8 @@ class ParquetReader(LinesReader):
 
     def read_file(self, filepath: str) -> Iterator[Document]:
         """The documents of the rows; a file that breaks off ends there."""
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet
 
         number = 0
         with self.data_folder.open(filepath, "rb") as file:

@@ -108,7 +108,7 @@ def _texts(path: Path) -> Iterator[str]:
     """The texts of all items of a file."""
     try:
         if path.suffix == ".parquet":
-            import pyarrow.parquet  # type: ignore[import-untyped]
+            import pyarrow.parquet
 
             yield from _strings(pyarrow.parquet.read_table(path).to_pylist())
             return
