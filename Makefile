@@ -44,7 +44,7 @@ chat: all
 	@$(BIN)/pocketlm chat "$$POCKETLM_MODEL" $(if $(value PROMPT),--prompt="$$POCKETLM_PROMPT")
 
 test: $(VENV)/.developed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .

@@ -254,4 +254,7 @@ def test_environments_are_made_in_one_place() -> None:
             r"Environment\(|from_string\(|jinja2\.Template|import jinja2", path.read_text()
         )
     ]
-    assert makers == ["chat/template_worker.py"]
+    # The reports' templates are files of ours; what goes into them is escaped.
+    pages = ["evaluate/report/report.py", "recipe/data/report/__init__.py"]
+    assert sorted(makers) == ["chat/template_worker.py", *pages]
+    assert all("autoescape=True" in (package / page).read_text() for page in pages)

@@ -110,7 +110,8 @@ def test_the_same_events(both, options):
     found, expected = events(drafting, **options), events(plain, **options)
     assert found == expected
     assert max(rows) == MOST + 1
-    assert 20 < len(rows) < len(ids(expected))  # some drafts were right, some were wrong
+    # Some drafts were right, some were wrong; the prompt takes a step before the first token's.
+    assert 20 < len(rows) <= len(ids(expected))
     assert ids(found) == ids(events(drafting, **options))  # from a cache that saw drafts
 
 

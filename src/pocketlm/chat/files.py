@@ -28,7 +28,7 @@ def parted(message: str) -> tuple[str, list[File]]:
     while end := _END.search(said):
         opening = f"--- {end[1]} ---\n"
         begin = said.rfind(f"\n\n{opening}", 0, end.start() + 1)
-        if begin < 0 and not said.startswith(opening):
+        if not (said[:begin].strip() if begin >= 0 else said.startswith(opening)):
             break
         body = begin + 2 if begin >= 0 else 0
         files.insert(0, File(end[1], said[body + len(opening) : max(end.start(), body)]))
