@@ -10,7 +10,9 @@ weights are multiplied with rounded activations here and in llama.cpp, in float3
 
 MODEL.gguf runs in our engine and in llama.cpp, whose server the gguf back-end asks; the folder, the
 same model in float32, in transformers on the processor. PEER is a virtual environment with
-`llama-cpp-python[server]`. Transformers reads, and we write, so many texts at once as --batch says.
+`llama-cpp-python[server]`; it is asked --peer-items of each task, since it sends probabilities for
+every token of a prompt, some twenty seconds for each option of MMLU. Transformers reads, and we
+write, so many texts at once as --batch says.
 
 The tasks: MMLU (5 examples of the item's own subject), HellaSwag (none), and GSM8K (5 examples,
 answers cut at 16 tokens: the gguf back-end cannot ask for another number).
@@ -76,6 +78,7 @@ def _arguments() -> argparse.Namespace:
     add("--subjects", type=int, default=8, metavar="N", help="of MMLU, 7 items each")
     add("--items", type=int, default=40, metavar="N", help="of HellaSwag")
     add("--answers", type=int, default=16, metavar="N", help="of GSM8K")
+    add("--peer-items", type=int, default=2, metavar="N", help="for llama.cpp's server")
     add("--rounds", type=int, default=3, metavar="N")
     add("--worker", choices=["pocketlm", "transformers", "llama.cpp"], help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -149,9 +152,10 @@ def _tasks(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         },
     }
     tasks = []
+    most = args.peer_items if args.worker == "llama.cpp" else None
     for name, form in forms.items():
         path = folder / f"{name}.jsonl"
-        path.write_text("".join(f"{json.dumps(item)}\n" for item in items[name]))
+        path.write_text("".join(f"{json.dumps(item)}\n" for item in items[name][:most]))
         files = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(path)}}}
         tasks.append(
             {"task": name, **files, "test_split": "test", "doc_to_text": "{{prompt}}", **form}
