@@ -33,7 +33,11 @@ def factor(covariance: Floats) -> Floats:
     # H = L Lᵀ with L upper triangular, since rows and columns are reversed; U = L⁻¹.
     _cholesky(turned)
     _invert(turned)
-    return np.ascontiguousarray(np.tril(turned)[::-1, ::-1], dtype=np.float32)
+    upper = turned[::-1, ::-1].astype(np.float32, order="C")
+    del turned
+    for row in range(1, len(upper)):
+        upper[row, :row] = 0
+    return upper
 
 
 def _cholesky(matrix: Doubles) -> None:
