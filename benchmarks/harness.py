@@ -188,7 +188,7 @@ def _measured(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         import pocketlm
         from pocketlm.evaluate.harness import writing
         from pocketlm.evaluate.harness.lm import HarnessModel
-        from pocketlm.evaluate.ledger import Ledger
+        from pocketlm.ledger import Ledger
 
         writing.AT_ONCE = args.batch
         with (

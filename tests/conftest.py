@@ -5,7 +5,12 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test is timed by the clock of a machine that does something else as well.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 

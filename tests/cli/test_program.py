@@ -272,3 +272,24 @@ def test_a_home_that_cannot_be_written(pocketlm, tmp_path):
 def test_a_terminal_of_few_characters(pocketlm, encoding):
     result = pocketlm("run", "--help", PYTHONIOENCODING=encoding)
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "arguments"),
+    [
+        ("datatrove", "train", ("data", "build", "recipe.yaml")),
+        ("torch", "train", ("train", "sft", "chat.yaml")),
+        ("datasets", "eval", ("eval", "smollm2", "--tasks", "arc_easy")),
+    ],
+)
+def test_a_package_that_is_not_there_is_named(tmp_path, package, extra, arguments):
+    """As after an install without extras: an import of the package fails."""
+    (tmp_path / "recipe.yaml").write_text(
+        "sources: [{kind: text, path: .}]\nstages: []\n", encoding="utf-8"
+    )
+    (tmp_path / "chat.yaml").write_text("{out: o, model: m, data: [d.jsonl], peak: 1.0e-4}")
+    code = f"import sys; sys.modules[{package!r}] = None; import pocketlm.__main__ as m; m.main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    check_refusal(result, f"'{package}'", f"pip install 'pocketlm[{extra}]'")

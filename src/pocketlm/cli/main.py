@@ -45,6 +45,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+#: Commands whose packages are an extra, which `pip install pocketlm` does not bring.
+_EXTRAS = {"data": "train", "eval": "eval", "train": "train"}
 app.command()(chat.chat)
 app.command()(run.run)
 app.command()(code.code)
@@ -109,6 +111,13 @@ def _run() -> None:
     except Error as error:
         fail(error)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        if command not in _EXTRAS or package == "pocketlm":
+            raise
+        fail(f"this needs the package {package!r}: pip install 'pocketlm[{_EXTRAS[command]}]'")
+        sys.exit(1)
     except MemoryError:
         fail("not enough memory; try a smaller model or a shorter --context")
         sys.exit(1)

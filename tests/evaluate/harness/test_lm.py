@@ -14,7 +14,7 @@ from evaluate.harness import local
 from pocketlm.errors import ContextError, Error, ParameterError
 from pocketlm.evaluate.harness.lm import HarnessModel
 from pocketlm.evaluate.harness.run import SEED, measure
-from pocketlm.evaluate.ledger import Ledger
+from pocketlm.ledger import Ledger
 from quantize import tiny
 
 NAMES = ["llama, grouped and tied", "phi3 with a window", "phi3 with longrope"]

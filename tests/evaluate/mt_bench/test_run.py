@@ -87,8 +87,8 @@ def test_answers_ratings_and_a_picture(model, data, tmp_path):
     assert metadata["judge"] == f"wise at {server.url}"
     assert metadata["prompts"].startswith("pocketlm's own")
     assert (metadata["references"], metadata["unrated"]) == (1, 0)
-    assert said[0].startswith("1 of 4 questions answered, ")
-    assert said[-1].startswith("8 of 8 ratings, ")
+    assert said[0].startswith("questions: 1 of 4")
+    assert said[-1].startswith("ratings: 8 of 8")
     labels = [e.text for e in ElementTree.parse(tmp_path / "out" / run.RADAR).iter() if e.text]
     assert {"writing", "math", "stem"} <= set(labels)
     # What is written is what compare and report read.

@@ -110,6 +110,9 @@ def test_a_model_labels_and_goes_on_where_it_stopped(tmp_path: Path, documents: 
         counts = by_model(documents, out, 10, Endpoint(url, None, None), 2, lambda _: None)
     assert counts == (10, 4)
     assert read_labels(out) == first
+    with out.open("ab") as file:
+        file.write(b'{"key": "cut while it was wr')
+    assert read_labels(out) == first
     with serving(lambda _: "Score: 1") as url:
         by_model(documents, out, 15, Endpoint(url, None, None), 2, lambda _: None)
     assert len(read_labels(out)) == 11

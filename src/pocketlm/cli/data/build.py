@@ -48,12 +48,19 @@ def build(
     import os
 
     from pocketlm.recipe.data.build import build as carry_out
+    from pocketlm.recipe.data.readers import passed_over
     from pocketlm.recipe.data.recipe import read
     from pocketlm.recipe.data.tallies import read_tallies
 
     wanted = read(recipe)
     folder = out or Path(wanted.name)
     with Status() as status:
+        for number, source in enumerate(wanted.sources, 1):
+            if count := passed_over(source):
+                status.note(
+                    f"source {number}: {count:,} files are not read, as their names do not end as"
+                    f' those of {source.kind} do; `files: "**/*"` takes all'
+                )
         submitted = carry_out(
             wanted, folder, executor.value, workers or os.cpu_count() or 1, status.show
         )

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from pocketlm.cli import options
-from pocketlm.errors import ParameterError, UnsupportedError
+from pocketlm.errors import ParameterError
 
 #: Measures a model, results in a folder: gives the harness's dictionary, and each task's samples.
 _Measure = Callable[..., tuple[dict[str, Any], dict[str, list[Any]]]]
@@ -217,12 +217,8 @@ def _folder(model: str, names: list[str]) -> str:
 def _harness(
     tasks: list[str], shots: int | None, seed: int | None, data: Path | None, chat: bool
 ) -> _Measure:
-    try:
-        from pocketlm.evaluate.harness.run import SEED, measure
-    except ModuleNotFoundError as error:
-        raise UnsupportedError(
-            f"benchmarks need the package {error.name!r}: pip install 'pocketlm[eval]'"
-        ) from None
+    from pocketlm.evaluate.harness.run import SEED, measure
+
     seed = SEED if seed is None else seed
     return partial(measure, tasks=tasks, shots=shots, seed=seed, data=data, chat=chat)
 

@@ -30,8 +30,8 @@ from pocketlm.engine.sampling import SamplingParameters
 from pocketlm.errors import ContextError, Error, ParameterError
 from pocketlm.evaluate.harness.scoring import Score, scores, shared
 from pocketlm.evaluate.harness.writing import Job, write
-from pocketlm.evaluate.ledger import Ledger
-from pocketlm.evaluate.progress import Progress
+from pocketlm.ledger import Ledger
+from pocketlm.progress import Progress
 
 #: Requests whose tokens are in memory at once.
 _AT_ONCE = 512

@@ -33,8 +33,8 @@ from pocketlm.evaluate.harness.data import local, require
 from pocketlm.evaluate.harness.lm import HarnessModel
 from pocketlm.evaluate.harness.shots import enough
 from pocketlm.evaluate.harness.tasks import FOLDER, SUITE
-from pocketlm.evaluate.ledger import Ledger
 from pocketlm.evaluate.results import Sample
+from pocketlm.ledger import Ledger
 
 LEDGER = "requests.jsonl"
 #: The harness's own: the same examples are shown as there.

@@ -13,6 +13,7 @@ from pocketlm.api import Model
 from pocketlm.chat.prompt import Message
 from pocketlm.errors import ContextError
 from pocketlm.evaluate.mt_bench.questions import Question
+from pocketlm.evaluate.several import StoppedError
 
 #: Temperatures by category, as MT-bench has them; FURTHER for a category that it has not.
 TEMPERATURES = {
@@ -28,10 +29,6 @@ TEMPERATURES = {
 FURTHER = 0.7
 #: Most tokens of an answer, as in MT-bench.
 MOST_TOKENS = 1024
-
-
-class StoppedError(Exception):
-    """The run was stopped; what was under way is no answer."""
 
 
 def answer(model: Model, question: Question, stop: threading.Event) -> dict[str, Any]:

@@ -10,18 +10,16 @@ if both agree.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pocketlm.api import Model
 from pocketlm.chat.prompt import Message
 from pocketlm.errors import JudgeError, ParameterError
 from pocketlm.evaluate import results
-from pocketlm.evaluate.ledger import Ledger
-from pocketlm.evaluate.mt_bench.answers import StoppedError, answer
+from pocketlm.evaluate.mt_bench.answers import answer
 from pocketlm.evaluate.mt_bench.judge import Judge
 from pocketlm.evaluate.mt_bench.prompts import Answers, Prompts, rating, winner
 from pocketlm.evaluate.mt_bench.prompts import read as read_prompts
@@ -38,6 +36,9 @@ from pocketlm.evaluate.mt_bench.samples import (
     totals,
 )
 from pocketlm.evaluate.results import Sample
+from pocketlm.evaluate.several import finish
+from pocketlm.ledger import Ledger
+from pocketlm.progress import Progress
 
 LEDGER, RADAR = "mt_bench.jsonl", "radar.svg"
 #: Answers at once: they share the engine's steps. Judgements at once.
@@ -47,7 +48,6 @@ _RATE_AGAIN = "Give the rating alone, in the form [[rating]]."
 _CHOOSE_AGAIN = "Give the verdict alone: [[A]], [[B]] or [[C]]."
 
 _Tell = Callable[[str], None]
-_Work = TypeVar("_Work")
 
 
 def measure(
@@ -124,18 +124,12 @@ def _answers_of(folder: Path, questions: Sequence[Question]) -> dict[int, Answer
 
 def _answer(model: Model, questions: Sequence[Question], ledger: Ledger, tell: _Tell) -> None:
     missing = [each for each in questions if ["answer", each.number] not in ledger]
-    stop = threading.Event()
-
-    def work(question: Question) -> dict[str, Any]:
-        if stop.is_set():
-            raise StoppedError
-        return answer(model, question, stop)
 
     def keep(question: Question, found: dict[str, Any]) -> None:
         ledger[["answer", question.number]] = found
 
-    progress = _Progress("questions answered", len(questions), len(missing), tell)
-    _all(missing, work, keep, AT_ONCE, stop, progress)
+    progress = Progress(tell, "questions", len(questions), len(questions) - len(missing))
+    finish(missing, partial(answer, model), keep, at_once=AT_ONCE, progress=progress)
 
 
 def _answers(kept: Mapping[str, Any]) -> Answers:
@@ -181,19 +175,16 @@ def _pairs(
 
 def _judge(wanted: Sequence[_Wanted], judge: Judge, ledger: Ledger, what: str, tell: _Tell) -> None:
     missing = [each for each in wanted if each[0] not in ledger]
-    stop = threading.Event()
 
-    def work(each: _Wanted) -> dict[str, Any]:
-        if stop.is_set():
-            raise StoppedError
+    def work(each: _Wanted, stop: threading.Event) -> dict[str, Any]:
         _, messages, is_pair = each
         return _judged(judge, messages, is_pair, stop)
 
     def keep(each: _Wanted, found: dict[str, Any]) -> None:
         ledger[each[0]] = found
 
-    progress = _Progress(what, len(wanted), len(missing), tell)
-    _all(missing, work, keep, JUDGED_AT_ONCE, stop, progress)
+    progress = Progress(tell, what, len(wanted), len(wanted) - len(missing))
+    finish(missing, work, keep, at_once=JUDGED_AT_ONCE, progress=progress)
 
 
 def _judged(
@@ -216,44 +207,3 @@ def _judged(
         more = judge.ask(reminded, stop)
         text, found = f"{text}\n\n{more}", read(more)
     return {"text": text, "winner" if is_pair else "rating": found}
-
-
-class _Progress:
-    """Says how far it is, and how long it will take."""
-
-    def __init__(self, what: str, total: int, missing: int, tell: _Tell) -> None:
-        self._what, self._total, self._missing, self._tell = what, total, missing, tell
-        self._done = 0
-        self._started = time.monotonic()
-
-    def step(self) -> None:
-        self._done += 1
-        passed = time.monotonic() - self._started
-        left = passed / self._done * (self._missing - self._done)
-        done = self._total - self._missing + self._done
-        lasts = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} min"
-        self._tell(f"{done:,} of {self._total:,} {self._what}, {lasts} left")
-
-
-def _all(
-    missing: Sequence[_Work],
-    work: Callable[[_Work], dict[str, Any]],
-    keep: Callable[[_Work, dict[str, Any]], None],
-    at_once: int,
-    stop: threading.Event,
-    progress: _Progress,
-) -> None:
-    """Do the work, several pieces at once; what is finished is kept even if another one fails."""
-    with ThreadPoolExecutor(at_once) as pool:
-        under_way = {pool.submit(work, each): each for each in missing}
-        try:
-            for future in as_completed(under_way):
-                keep(under_way.pop(future), future.result())
-                progress.step()
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            for future, each in under_way.items():
-                if future.done() and not future.cancelled() and future.exception() is None:
-                    keep(each, future.result())
-            raise

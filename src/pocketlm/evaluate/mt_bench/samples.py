@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pocketlm.evaluate.ledger import Ledger
 from pocketlm.evaluate.mt_bench.answers import FURTHER, MOST_TOKENS, TEMPERATURES
 from pocketlm.evaluate.mt_bench.judge import Judge
 from pocketlm.evaluate.mt_bench.prompts import Answers, Prompts
@@ -18,6 +17,7 @@ from pocketlm.evaluate.mt_bench.questions import Question, digest
 from pocketlm.evaluate.radar import radar
 from pocketlm.evaluate.results import Sample
 from pocketlm.formats.output import new_file
+from pocketlm.ledger import Ledger
 
 #: Changes when results of two versions must not be compared.
 VERSION = 1

@@ -20,6 +20,7 @@ from pocketlm.assistant.drafting import proposing
 from pocketlm.chat.prompt import Message
 from pocketlm.chat.tools import Call
 from pocketlm.evaluate.probes.probe import Mode, Probe, Variant
+from pocketlm.evaluate.several import StoppedError
 
 MODES: tuple[Mode, ...] = ("plain", "constrained", "tools")
 #: Rounds of writing and repairing a program, and of calling tools.
@@ -30,10 +31,6 @@ MOST_SECONDS = 600.0
 #: Characters that must have come before for an answer to count as going round in circles.
 _LOOKED_AT = 400
 _BOUNDS = turn.Bounds(rounds=ROUNDS, calls=4, result=1500)
-
-
-class StoppedError(Exception):
-    """The run was stopped; what was under way is no answer."""
 
 
 @dataclass
@@ -62,8 +59,12 @@ def ask(model: Model, probe: Probe, variant: Variant, mode: Mode, stop: threadin
         case "constrained":
             form = variant.constrained
             *before, last = variant.messages
-            messages = [*before, {**last, "content": f"{last['content']}\n\n{form.ask}".strip()}]
-            answer = _chat(model, probe, messages, {form.kind: form.value}, watch)  # type: ignore[arg-type]
+            messages: list[Message] = [
+                *before,
+                {**last, "content": f"{last['content']}\n\n{form.ask}".strip()},
+            ]
+            held: dict[str, Any] = {form.kind: form.value}
+            answer = _chat(model, probe, messages, held, watch)
             answer.judged = form.judged(answer.said)
             return answer
         case "tools" if probe.check is not None:

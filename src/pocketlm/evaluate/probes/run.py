@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from pocketlm.api import Model
 from pocketlm.assistant import sandbox
 from pocketlm.chat.prompt import Message
 from pocketlm.errors import ParameterError
-from pocketlm.evaluate.ledger import Ledger
 from pocketlm.evaluate.probes.all import PROBES
-from pocketlm.evaluate.probes.modes import MODES, StoppedError, ask
+from pocketlm.evaluate.probes.modes import MODES, ask
 from pocketlm.evaluate.probes.probe import COUNT, Mode, Probe, Variant
-from pocketlm.evaluate.progress import Progress
 from pocketlm.evaluate.results import Sample
+from pocketlm.evaluate.several import finish
+from pocketlm.ledger import Ledger
+from pocketlm.progress import Progress
 
 #: Changes when questions or judges do: results of two versions are not compared.
 VERSION = 1
@@ -105,26 +106,17 @@ def _finish(
     tell: Callable[[str], None],
 ) -> None:
     """Ask what is missing; on an error or Ctrl-C, answers under way are let go of."""
-    stop = threading.Event()
-    done = len(items) - len(missing)
-    progress = Progress(tell, "probes", len(items), done)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            under_way = {pool.submit(_sample, model, item, stop): item for item in missing}
-            for future in as_completed(under_way):
-                ledger[_key(under_way[future])] = future.result()
-                progress.advance()
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+
+    def keep(item: _Item, sample: dict[str, Any]) -> None:
+        ledger[_key(item)] = sample
+
+    progress = Progress(tell, "probes", len(items), len(items) - len(missing))
+    finish(missing, partial(_sample, model), keep, at_once=AT_ONCE, progress=progress)
 
 
 def _sample(model: Model, item: _Item, stop: threading.Event) -> dict[str, Any]:
     """Ask and judge one item. Raises StoppedError once `stop` is set."""
     probe, variant, mode = item
-    if stop.is_set():
-        raise StoppedError
     started = time.monotonic()
     answer = ask(model, probe, variant, mode, stop)
     verdict = probe.judge(variant, answer.judged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pocketlm.evaluate.radar import radar
 from pocketlm.evaluate.report.entries import MT_BENCH, PAIRS, Entry
@@ -35,21 +35,15 @@ def section(found: Sequence[Entry]) -> Section | None:
     )
     rows: list[Sequence[Cell | str]] = []
 
-    def add(title: str, wanted: Callable[[Sample], bool], key: str = "rating") -> None:
-        cells = []
-        for items in samples.values():
-            ratings = [
-                float(item[key])
-                for item in items
-                if wanted(item) and isinstance(item.get(key), int | float)
-            ]
-            cells.append(score(mean(ratings), 10) if ratings else Cell("not rated"))
+    def add(title: str, category: str | None = None, key: str = "rating") -> None:
+        rated = (_ratings(items, category, key) for items in samples.values())
+        cells = (score(mean(each), 10) if each else Cell("not rated") for each in rated)
         rows.append([title, *cells])
 
     for category in categories:
-        add(category, lambda item, category=category: _category(item) == category)  # type: ignore[misc]
-    add("first turn", lambda _: True, "rating_1")
-    add("second turn", lambda _: True, "rating_2")
+        add(category, category)
+    add("first turn", key="rating_1")
+    add("second turn", key="rating_2")
     rows.append(["all", *(score(entry.tasks[MT_BENCH].estimate, 10) for entry in judged)])
     part.tables.append(Table(["category", *samples], rows))
     part.tables += filter(None, map(_pairs, judged))
@@ -68,11 +62,14 @@ def section(found: Sequence[Entry]) -> Section | None:
     return part
 
 
-def _ratings(items: Sequence[Sample], category: str) -> list[float]:
+def _ratings(
+    items: Sequence[Sample], category: str | None = None, key: str = "rating"
+) -> list[float]:
+    """The ratings under `key`; of one category, or all."""
     return [
-        float(item["rating"])
+        float(item[key])
         for item in items
-        if _category(item) == category and isinstance(item.get("rating"), int | float)
+        if category in (None, _category(item)) and isinstance(item.get(key), int | float)
     ]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from pocketlm.errors import Error, ParameterError
+from pocketlm.errors import Error
 
 Key = TypeVar("Key")
 
@@ -53,10 +53,8 @@ class Endpoint:
         A request may take `seconds` and is made up to `tries` times, with growing pauses. Raises
         EndpointError where nothing answers.
         """
-        try:
-            import openai
-        except ImportError:
-            raise ParameterError("an endpoint needs a package: pip install openai") from None
+        import openai
+
         self._client = openai.OpenAI(
             base_url=url, api_key=key or "none", timeout=seconds, max_retries=tries - 1
         )

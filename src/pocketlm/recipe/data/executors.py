@@ -162,7 +162,7 @@ def _engine(kind: Kind, workers: int) -> Iterator[None]:
     try:
         import ray
     except ImportError:
-        raise ParameterError("--executor ray needs its package: pip install ray") from None
+        raise ParameterError("Ray needs its package: pip install 'pocketlm[ray]'") from None
     options: dict[str, Any] = {}
     if "RAY_ADDRESS" not in os.environ:
         options = {"num_cpus": workers, "include_dashboard": False}

@@ -8,7 +8,6 @@ labels; what is learnt from them is `classifier`'s matter.
 from __future__ import annotations
 
 import heapq
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from pathlib import Path
 import xxhash
 from datatrove.data import Document
 
+from pocketlm import ledger
 from pocketlm.errors import ParameterError
-from pocketlm.evaluate.ledger import Ledger
-from pocketlm.evaluate.progress import Progress
+from pocketlm.ledger import Ledger
+from pocketlm.progress import Progress
 from pocketlm.recipe.data import spool
 from pocketlm.recipe.data.build import STATE
 from pocketlm.recipe.data.endpoint import Asked, Endpoint
@@ -53,14 +53,14 @@ def by_model(
     score. Raises EndpointError where the endpoint goes away: what was answered is kept.
     """
     chosen = sampled(documents, sample)
-    with Ledger(out, {"rubric": version(RUBRIC), "by": ask.model}) as ledger:
-        left = [doc for doc in chosen if doc.id not in ledger]
+    with Ledger(out, {"rubric": version(RUBRIC), "by": ask.model}) as kept:
+        left = [doc for doc in chosen if doc.id not in kept]
         progress = Progress(tell, "labels", len(chosen), len(chosen) - len(left))
         wanted = ((doc, Asked(_prompt(doc))) for doc in left)
         for doc, answer in ask.ask_all(wanted, parallel):
-            ledger[doc.id] = _entry(doc, score_of(answer.text), answer.text)
+            kept[doc.id] = _entry(doc, score_of(answer.text), answer.text)
             progress.advance()
-        scores = [ledger[doc.id]["score"] for doc in chosen]
+        scores = [kept[doc.id]["score"] for doc in chosen]
     return len(scores), scores.count(None)
 
 
@@ -72,26 +72,23 @@ def by_person(
     None ends it. Returns how many labels are there.
     """
     chosen = sampled(documents, sample)
-    with Ledger(out, {"rubric": version(RUBRIC), "by": "person"}) as ledger:
+    with Ledger(out, {"rubric": version(RUBRIC), "by": "person"}) as kept:
         for number, doc in enumerate(chosen, 1):
-            if doc.id in ledger:
+            if doc.id in kept:
                 continue
             score = judge(doc.text[:READ], number, len(chosen))
             if score is None:
                 break
-            ledger[doc.id] = _entry(doc, score, "")
-        return len(ledger)
+            kept[doc.id] = _entry(doc, score, "")
+        return len(kept)
 
 
 def read_labels(path: Path) -> list[Label]:
     """The labels of a file, those without a score left out. Raises ParameterError for no such."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-        found = [json.loads(line) for line in lines]
-        values = [each["value"] for each in found if "value" in each]
         return [
             Label(value["id"], value["text"], value["score"])
-            for value in values
+            for value in ledger.values(path)
             if value["score"] is not None
         ]
     except OSError as error:

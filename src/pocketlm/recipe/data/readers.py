@@ -92,6 +92,13 @@ def files_of(source: recipe.Source) -> list[str]:
     )
 
 
+def passed_over(source: recipe.Source) -> int:
+    """How many files of a source's folder are not read for the ending of their name."""
+    if isinstance(source, recipe.Hub) or source.files or source.path.is_file():
+        return 0
+    return sum(path.is_file() for path in source.path.glob("**/*")) - len(files_of(source))
+
+
 class Reader(BaseDiskReader):  # type: ignore[misc]
     """Reads the files of this task one after another; `exclusion_writer` gets what is refused."""
 

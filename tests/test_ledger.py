@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pocketlm.errors import OutputError, ParameterError
-from pocketlm.evaluate.ledger import Ledger
+from pocketlm.ledger import Ledger
 
 WORK = {"suite": "tiny", "seed": 3}
 
@@ -89,7 +89,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
 
 def test_a_process_that_is_killed_loses_nothing(path):
     program = (
-        "import sys, time; from pathlib import Path; from pocketlm.evaluate.ledger import Ledger\n"
+        "import sys, time; from pathlib import Path; from pocketlm.ledger import Ledger\n"
         f"ledger = Ledger(Path({str(path)!r}), {WORK!r})\n"
         "for number in range(50): ledger[number] = {'value': number}\n"
         "print('done', flush=True); time.sleep(60)"

@@ -110,6 +110,16 @@ class Ledger:
         self.close()
 
 
+def values(path: Path) -> list[dict[str, Any]]:
+    """What the pieces of a ledger gave, whatever work it is of, in the order they were done.
+
+    Raises OSError, and ValueError, KeyError or TypeError for a file that is no ledger.
+    """
+    with path.open("rb") as file:
+        lines = [json.loads(line) for line in file if line.endswith(b"\n")]
+    return [line["value"] for line in lines if "work" not in line]
+
+
 def _name(key: object) -> str:
     text = json.dumps(key, ensure_ascii=False, sort_keys=True)
     if len(text) <= 64:
