@@ -114,7 +114,10 @@ def test_after_ctrl_c_it_goes_on(model: Model, whole, tmp_path: Path):
     kept = (tmp_path / LEDGER).read_bytes()
     told: list[str] = []
     _, samples = measure(model, tmp_path, limit=2, modes=MODES, tell=told.append, probes=CHEAP)
-    assert told[0] == "probes: 3 of 8 are there already"
+    # What was under way when it was interrupted may have been finished, and is kept then.
+    done = kept.count(b"\n") - 1
+    assert done >= 3
+    assert told[0] == f"probes: {done} of 8 are there already"
     assert (tmp_path / LEDGER).read_bytes().startswith(kept)
     assert without_time(samples) == without_time(whole[3])
 
