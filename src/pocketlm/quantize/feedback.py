@@ -28,16 +28,14 @@ def factor(covariance: Floats) -> Floats:
     `covariance` is H, the inputs' Xᵀ X, float32 [n, n], times any number.
     """
     turned = covariance[::-1, ::-1].astype(np.float64)
+    # A wide matrix's is a quarter of a GiB; whoever made it for this alone is rid of it here.
+    del covariance
     mean = float(np.mean(np.diagonal(turned))) or 1.0
     turned[np.diag_indices_from(turned)] += _LEAST * mean
     # H = L Lᵀ with L upper triangular, since rows and columns are reversed; U = L⁻¹.
     _cholesky(turned)
     _invert(turned)
-    upper = turned[::-1, ::-1].astype(np.float32, order="C")
-    del turned
-    for row in range(1, len(upper)):
-        upper[row, :row] = 0
-    return upper
+    return turned[::-1, ::-1].astype(np.float32, order="C")
 
 
 def _cholesky(matrix: Doubles) -> None:
@@ -47,8 +45,7 @@ def _cholesky(matrix: Doubles) -> None:
         end = min(start + _WIDTH, n)
         corner = np.linalg.cholesky(matrix[start:end, start:end])
         matrix[start:end, start:end] = corner
-        _invert(corner)
-        below = matrix[end:, start:end] = matrix[end:, start:end] @ corner.T
+        below = matrix[end:, start:end] = matrix[end:, start:end] @ np.linalg.inv(corner).T
         for column in range(end, n, _WIDTH):
             rows = below[column - end :]
             matrix[column:, column : column + _WIDTH] -= rows @ rows[:_WIDTH].T
@@ -57,14 +54,18 @@ def _cholesky(matrix: Doubles) -> None:
 def _invert(lower: Doubles) -> None:
     """Invert a lower triangular matrix, of which the rest is not looked at, in its place."""
     n = len(lower)
-    if n <= 64:
-        lower[:] = np.linalg.inv(np.tril(lower))
-        return
-    half = n // 2
-    first, last = lower[:half, :half], lower[half:, half:]
-    _invert(first)
-    _invert(last)
-    lower[half:, :half] = -np.tril(last) @ (lower[half:, :half] @ np.tril(first))
+    for start in reversed(range(0, n, _WIDTH)):
+        end = min(start + _WIDTH, n)
+        corner = np.tril(np.linalg.inv(np.tril(lower[start:end, start:end])))
+        lower[start:end, start:end] = corner
+        lower[start:end, end:] = 0
+        # What is behind is inverted already: -inverse @ below @ corner, from the last rows on,
+        # since each of these needs those above it as they were.
+        lower[end:, start:end] = lower[end:, start:end] @ corner
+        for row in reversed(range(end, n, 4 * _WIDTH)):
+            last = min(row + 4 * _WIDTH, n)
+            known = lower[row:last, end:last]
+            lower[row:last, start:end] = -known @ lower[end:last, start:end]
 
 
 def rounded(

@@ -274,6 +274,7 @@ class _Job:
 
     def _load(self, index: int, parts: decoder.Parts) -> Layer:
         layer = decoder.load(self.program, parts, self._read)
+        self._last = None
         if self._basis is not None:
             self._basis.turn(layer, index)
         if self._scales is not None:

@@ -21,11 +21,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from pocketlm.engine.adapters import bind
 from pocketlm.engine.engine import CHUNK
 from pocketlm.engine.runtime import Runtime
 from pocketlm.errors import ModelFileError, ParameterError
 from pocketlm.formats.checkpoint import Checkpoint, naming
 from pocketlm.formats.gguf_checkpoint import part_paths
+from pocketlm.formats.lora import open_lora
 from pocketlm.formats.open import open_checkpoint
 from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.models import build
@@ -34,6 +36,8 @@ from pocketlm.quantize.quality import Likelihood, Loss, compare, likelihood
 CONTEXT = 512
 TOKENS = 8192
 
+#: LoRA adapters, each with a scale: (path, scale).
+Loras = Sequence[tuple[Path, float]]
 Ids = npt.NDArray[np.intp]
 
 
@@ -48,8 +52,15 @@ class Size:
 class Reader:
     """A model that reads windows of tokens. A context manager; `close` gives its memory back."""
 
-    def __init__(self, path: Path, *, context: int = CONTEXT, threads: int | None = None) -> None:
-        """Open the model at `path`, for windows of `context` tokens.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lora: Loras = (),
+        context: int = CONTEXT,
+        threads: int | None = None,
+    ) -> None:
+        """Open the model at `path`, for windows of `context` tokens; `lora` is added to it.
 
         Raises ModelFileError, UnsupportedError, or ParameterError for a context beyond the model's.
         """
@@ -59,12 +70,12 @@ class Reader:
         self.context = context
         self._checkpoint = open_checkpoint(path)
         try:
-            self._prepare(threads)
+            self._prepare(lora, threads)
         except BaseException:
             self._checkpoint.close()
             raise
 
-    def _prepare(self, threads: int | None) -> None:
+    def _prepare(self, lora: Loras, threads: int | None) -> None:
         checkpoint = self._checkpoint
         self.tokenizer: Tokenizer = checkpoint.tokenizer()
         program = build(checkpoint.config, checkpoint.tensors)
@@ -77,6 +88,8 @@ class Reader:
         numbers = sum(prod(tensor.shape) for tensor in tensors)
         self.size = Size(_file_bytes(checkpoint), 8 * sum(t.nbytes for t in tensors) / numbers)
         self._runtime = Runtime(program, checkpoint.tensors, threads=threads, cache_type="f16")
+        loras = [(open_lora(path), scale) for path, scale in lora]
+        self._adapters = [bind(program, loras).native]
         cache = self._runtime.cache
         blocks = [cache.allocate() for _ in range(-(-self.context // cache.block_positions))]
         self._table = np.array(blocks, dtype=np.int32)
@@ -93,7 +106,7 @@ class Reader:
             part = window[start : start + CHUNK].tolist()
             picks = range(max(first - start, 0), min(len(part), last - start))
             segment = (len(part), start, self._rope_set, self._table)
-            logits = self._runtime.run(part, [segment], picks)
+            logits = self._runtime.run(part, [segment], picks, self._adapters)
             if not np.isfinite(logits).all():
                 raise ModelFileError(
                     f"{self.path}: computes logits that are not finite; the weights are damaged"
@@ -103,7 +116,7 @@ class Reader:
 
     def close(self) -> None:
         """Give the memory back."""
-        del self._runtime
+        del self._runtime, self._adapters
         self._checkpoint.close()
 
     def __enter__(self) -> Self:
@@ -145,6 +158,7 @@ def measure(
     texts: Sequence[Path],
     *,
     against: Path | None = None,
+    lora: Loras = (),
     context: int = CONTEXT,
     tokens: int = TOKENS,
     threads: int | None = None,
@@ -152,16 +166,19 @@ def measure(
 ) -> Results:
     """Let models read the first `tokens` tokens of text files, beside a reference if there is one.
 
-    All are in memory together, so that the reference reads once. `progress` is told what is under
+    `lora` are adapters, each (path, scale), of the models and not of the reference. All are in
+    memory together, so that the reference reads once. `progress` is told what is under
     way. Raises Error for a model or a text that cannot be read, or for models of different
     vocabularies.
     """
     contents = [read_text(path) for path in texts]
     with ExitStack() as stack:
         readers = []
-        for path in [*models, *([] if against is None else [against])]:
+        opened = [(path, lora) for path in models] + ([] if against is None else [(against, ())])
+        for path, added in opened:
             progress(f"loading {path.name}")
-            readers.append(stack.enter_context(Reader(path, context=context, threads=threads)))
+            reader = Reader(path, lora=added, context=context, threads=threads)
+            readers.append(stack.enter_context(reader))
         for reader in readers:
             check_same_vocabulary(reader, readers[-1])
         sizes = [reader.size for reader in readers]

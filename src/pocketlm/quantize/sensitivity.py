@@ -37,6 +37,9 @@ DAMPING = 0.03
 #: Of a matrix's rows, this many go for one whose rounding is tried.
 _EVERY = 16
 _SEED = 3128
+#: Tokens whose products are added at once, and columns of them at a time.
+_TOGETHER = 2048
+_WIDTH = 1024
 
 Ids = npt.NDArray[np.intp]
 
@@ -66,25 +69,39 @@ class Inputs:
     def __init__(self) -> None:
         """Of no text yet."""
         self._others: Floats | None = None
+        self._waiting: list[Floats] = []
         self._first: list[Floats] = []
 
     def add(self, rows: Floats) -> None:
         """A text's: float32 [tokens, n]."""
-        products: Floats = rows[1:].T @ rows[1:]
-        if self._others is None:
-            self._others = products
-        else:
-            self._others += products
         self._first.append(rows[0].copy())
+        self._waiting.append(rows[1:])
+        if sum(map(len, self._waiting)) >= _TOGETHER:
+            self._multiply()
 
     def weighed(self, first: float) -> Floats:
         """The sum of x xᵀ [n, n], first tokens counting `first` times, damped."""
-        assert self._others is not None
+        others = self._multiply()
         rows = np.stack(self._first)
         products: Floats = rows.T @ (np.float32(first) * rows)
-        products += self._others
-        products[np.diag_indices_from(products)] += DAMPING * np.mean(np.diagonal(self._others))
+        products += others
+        products[np.diag_indices_from(products)] += DAMPING * np.mean(np.diagonal(others))
         return products
+
+    def _multiply(self) -> Floats:
+        """Add what waits to the sum: many tokens at once, as the sum may be a quarter of a GiB."""
+        columns = len(self._first[0])
+        if self._others is None:
+            self._others = np.zeros((columns, columns), np.float32)
+        if self._waiting:
+            rows = np.concatenate(self._waiting)
+            self._waiting.clear()
+            for start in range(0, columns, _WIDTH):
+                these = slice(start, start + _WIDTH)
+                products = rows[:, start:].T @ rows[:, these]
+                self._others[start:, these] += products
+                self._others[these, start + _WIDTH :] += products[_WIDTH:].T
+        return self._others
 
 
 class Sensitivity:
@@ -214,8 +231,8 @@ class Sensitivity:
         From n tokens, k inputs tell a part k / n of another one by accident.
         """
         tokens, texts = self._tokens, len(self._windows)
-        products = inputs.weighed(first) / np.float32(tokens + (first - 1) * texts)
-        seen = 1 / np.diagonal(factor(products)).astype(np.float64) ** 2
+        seen = 1 / np.diagonal(factor(inputs.weighed(first))).astype(np.float64) ** 2
+        seen /= tokens + (first - 1) * texts
         behind = np.arange(len(seen))[::-1]
         left: Floats = (seen / (1 - np.minimum(behind / tokens, 0.75))).astype(np.float32)
         return left
