@@ -199,13 +199,16 @@ class LinesReader(Reader):
         yield from self.row(place, found)
 
     def row(self, place: str, found: object) -> Iterator[Document]:
-        """The document of one object, if it has a text."""
+        """The document of one object, if it has a text; with `html` true, it is a page."""
         row = found if isinstance(found, dict) else {}
         text, url = row.get(self.column), row.get("url")
         if isinstance(text, str):
             # Halves of pairs can be written in JSON, and are no text.
             text = text.encode("utf-8", "replace").decode()
-            yield from self.document(place, text, **({"url": url} if isinstance(url, str) else {}))
+            about: dict[str, str | bool] = {"url": url} if isinstance(url, str) else {}
+            if row.get("html") is True:
+                about["html"] = True
+            yield from self.document(place, text, **about)
         else:
             self.refuse(place, f"no {self.column}")
 
