@@ -86,6 +86,21 @@ class _Signature(MinhashDedupSignature):  # type: ignore[misc]
         return runs(hashes(plain_words(text)), self.config.n_grams)[:, None]
 
 
+class Signer:
+    """The signatures of single texts, as the rounds of near duplicates compare them."""
+
+    def __init__(self, step: recipe.NearDuplicates) -> None:
+        """As the stage `step` of a recipe has them."""
+        self._signature = _Signature(".", _minhash(step))  # nothing is written there
+
+    def __call__(self, text: str) -> list[tuple[int, ...]]:
+        """Each bucket's hashes; none for a text that is shorter than a run of words."""
+        shingles = self._signature.get_shingles(text)
+        if not len(shingles):
+            return []
+        return [tuple(hashed) for hashed in self._signature.get_signature(shingles)]
+
+
 def _minhash(step: recipe.NearDuplicates) -> MinhashConfig:
     return MinhashConfig(
         n_grams=step.words,

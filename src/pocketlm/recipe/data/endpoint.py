@@ -21,6 +21,10 @@ class EndpointError(Error):
     """The endpoint cannot be reached, or does not do what is asked of it."""
 
 
+class RefusedError(EndpointError):
+    """The endpoint is there and does not take this request (status 400 or 422)."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """One request."""
@@ -29,6 +33,7 @@ class Asked:
     temperature: float = 0.0
     max_tokens: int = 512
     seed: int | None = None
+    top_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Answer:
     completion_tokens: int
     cut: bool
     """Whether `max_tokens` ended it."""
+    refused: str = ""
+    """Why this request alone was not taken, and there is no text."""
 
 
 class Endpoint:
@@ -67,7 +74,7 @@ class Endpoint:
             raise self._error(error) from None
 
     def ask(self, asked: Asked) -> Answer:
-        """One answer. Raises EndpointError where none comes."""
+        """One answer. Raises EndpointError where none comes, RefusedError where none will."""
         import openai
 
         try:
@@ -77,7 +84,10 @@ class Endpoint:
                 temperature=asked.temperature,
                 max_tokens=asked.max_tokens,
                 seed=asked.seed if asked.seed is not None else openai.omit,
+                top_p=asked.top_p if asked.top_p is not None else openai.omit,
             )
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            raise RefusedError(f"{self._url}: {error}") from None
         except openai.OpenAIError as error:
             raise self._error(error) from None
         if not got.choices:
@@ -91,16 +101,17 @@ class Endpoint:
         )
 
     def ask_all(
-        self, wanted: Iterable[tuple[Key, Asked]], parallel: int
+        self, wanted: Iterable[tuple[Key, Asked]], parallel: int, *, tolerant: bool = False
     ) -> Iterator[tuple[Key, Answer]]:
         """Answers as they come, at most `parallel` requests at a time.
 
-        Raises EndpointError where the endpoint goes away; the answers that had come are given
-        before it.
+        Raises EndpointError where the endpoint goes away, or refuses a request; a `tolerant` caller
+        gets an answer that is `refused` in place of the latter. Whatever ends it, Ctrl-C too, the
+        answers that had come or are on their way are given before it.
         """
         pending: dict[Future[Answer], Key] = {}
         rest = iter(wanted)
-        failed: EndpointError | None = None
+        failed: EndpointError | KeyboardInterrupt | None = None
         with ThreadPoolExecutor(parallel) as pool:
             while True:
                 if failed is None:
@@ -108,11 +119,22 @@ class Endpoint:
                         pending[pool.submit(self.ask, asked)] = key
                 if not pending:
                     break
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                try:
+                    done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                except KeyboardInterrupt as error:
+                    if failed is not None:
+                        raise
+                    failed = error
+                    continue
                 for future in done:
                     key = pending.pop(future)
                     try:
                         answer = future.result()
+                    except RefusedError as error:
+                        if tolerant:
+                            yield key, Answer("", 0, 0, cut=False, refused=str(error))
+                        else:
+                            failed = error
                     except EndpointError as error:
                         failed = error
                     else:
