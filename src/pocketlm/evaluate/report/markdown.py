@@ -29,6 +29,8 @@ def written(
             continue
         parts.append(f"## {escaped(section.title)}")
         parts += [escaped(words) for words in section.words]
+        if section.links:
+            parts.append(", ".join(f"[{escaped(said)}](<{to}>)" for said, to in section.links))
         parts += [table(each) for each in section.tables]
         if section.notes:
             parts.append("\n".join(f"- {escaped(note)}" for note in section.notes))

@@ -33,7 +33,10 @@ class Table:
 
 @dataclass
 class Section:
-    """A part of the report. `pictures` are SVG of our own drawing; `notes` stand below all."""
+    """A part of the report. `pictures` are SVG of our own drawing; `notes` stand below all.
+
+    `links` are what they say and where they lead, a path beside the report.
+    """
 
     name: str
     title: str
@@ -41,6 +44,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     pictures: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
 
 
 def name(text: object) -> str:
