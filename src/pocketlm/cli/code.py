@@ -41,6 +41,7 @@ def code(
     max_tokens: options.MaxTokens = None,
     threads: options.Threads = None,
     context: options.Context = None,
+    lora: options.Lora = None,
     offline: options.Offline = False,
 ) -> None:
     """Have a Python program written, run in a sandbox, and repaired until it passes its check.
@@ -73,7 +74,10 @@ def code(
         del sampling["frequency_penalty"]  # code repeats itself
     program = None
     said = ""
-    with loaded(model, threads=threads, context=context) as opened, Status() as status:
+    with (
+        loaded(model, threads=threads, context=context, lora=options.loras(lora)) as opened,
+        Status() as status,
+    ):
         writer = Writer(sys.stderr)
         ask = coder.asking(opened, sampling)
         for event in coder.code(task, ask, check, rounds=rounds):

@@ -44,6 +44,7 @@ def needle(
     threads: options.Threads = None,
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
+    lora: options.Lora = None,
     json: options.Json = False,
     offline: options.Offline = False,
 ) -> None:
@@ -70,7 +71,13 @@ def needle(
     if plot is not None and not plot.parent.is_dir():
         raise ParameterError(f"there is no folder {plot.parent} for {plot.name}")
     said = None if text is None else _read(text)
-    with loaded(model, threads=threads, context=context, cache_type=cache_type.value) as opened:
+    with loaded(
+        model,
+        threads=threads,
+        context=context,
+        cache_type=cache_type.value,
+        lora=options.loras(lora),
+    ) as opened:
         from pocketlm.evaluate.filler import invented, sentences
         from pocketlm.evaluate.needle import Haystack
 
@@ -90,9 +97,10 @@ def needle(
                 interrupted = True
     cells = haystack.cells
     if plot is not None and cells:
-        _draw(plot, model, cache_type.value, cells)
+        _draw(plot, " + ".join([Path(model).name, *(lora or [])]), cache_type.value, cells)
     if json:
         about: dict[str, Any] = {"model": model, "cache_type": cache_type.value, "seed": seed}
+        about["lora"] = lora or []
         about["text"] = None if text is None else str(text)
         about["cells"] = [cell.as_json() for cell in cells]
         print(json_format.dumps(about, ensure_ascii=False))
@@ -153,7 +161,7 @@ def _draw(path: Path, model: str, cache_type: str, cells: "list[Cell]") -> None:
         [f"{length:,}" for length in lengths],
         [f"{depth} %" for depth in depths],
         title="How often a hidden number is found",
-        subtitle=f"{Path(model).name}, cache in {cache_type}; {trials} of them at each length and"
+        subtitle=f"{model}, cache in {cache_type}; {trials} of them at each length and"
         f" depth; {time.strftime('%F')}",
         across="tokens of the prompt",
         down="text before it",

@@ -72,6 +72,14 @@ def quality(
             " per weight.",
         ),
     ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora",
+            metavar="PATH[:SCALE]",
+            help="Add a LoRA adapter to the models, not to the reference; repeated, their sum.",
+        ),
+    ] = None,
     threads: options.Threads = None,
     json: options.Json = False,
     offline: options.Offline = False,
@@ -88,6 +96,7 @@ def quality(
       pocketlm quality small.gguf --against original.gguf --text wiki.txt
       pocketlm quality q4.gguf q5.gguf q8.gguf --against ./checkpoint --text wiki.txt --plot kl.svg
       pocketlm quality smollm2 --text one.txt --text two.txt --tokens 32768 --json
+      pocketlm quality smollm2 --lora ./czech --against smollm2 --text czech.txt
     """
     from pocketlm.cli.output import Download, Status
     from pocketlm.errors import ParameterError
@@ -108,6 +117,7 @@ def quality(
             paths,
             text,
             against=beside,
+            lora=options.loras(lora),
             context=context,
             tokens=tokens,
             threads=threads,
@@ -115,13 +125,17 @@ def quality(
         )
     if plot is not None:
         with new_file(plot) as file:
-            file.write(_plot(models, results).encode())
-    about = _as_json(models, against, context, results)
+            file.write(_plot(models, lora or [], results).encode())
+    about = _as_json(models, lora or [], against, context, results)
     print(json_format.dumps(about, ensure_ascii=False) if json else _text(about))
 
 
 def _as_json(
-    models: Sequence[str], against: str | None, context: int, results: "Results"
+    models: Sequence[str],
+    lora: Sequence[str],
+    against: str | None,
+    context: int,
+    results: "Results",
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -148,6 +162,7 @@ def _as_json(
     reference = results.reference
     return {
         "context": context,
+        "lora": list(lora),
         "reference": None if reference is None else {"model": against, **asdict(reference)},
         "models": [
             {"model": name, **asdict(size)}
@@ -170,6 +185,8 @@ def _text(about: dict[str, Any]) -> str:
         facts = [("text", f"{read['text']}, {counts}; {read['predicted']:,} tokens predicted")]
         if about["reference"] is not None:
             facts.append(("reference", described(about["reference"])))
+        if about["lora"]:
+            facts.append(("adapters", " + ".join(about["lora"])))
         if len(about["models"]) == 1:
             facts.append(("model", described(about["models"][0])))
             rows = _rows(read["models"][0])
@@ -215,14 +232,14 @@ def _number(value: float) -> str:
     return f"{value:,.4f}" if value >= 1 else f"{value:.4g}"
 
 
-def _plot(models: Sequence[str], results: "Results") -> str:
+def _plot(models: Sequence[str], lora: Sequence[str], results: "Results") -> str:
     from pocketlm.quantize.plot import Point, by_bits, by_share
     from pocketlm.quantize.quality import Loss
 
     def losses(reading: "Reading") -> list[Loss]:
         return [found for found in reading.found if isinstance(found, Loss)]
 
-    labels = _short(models)
+    labels = [" + ".join([label, *lora]) for label in _short(models)]
     texts = _short([reading.name for reading in results.readings])
     series = dict(zip(texts, map(losses, results.readings), strict=True))
     if len(models) == 1:

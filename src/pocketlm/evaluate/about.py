@@ -1,4 +1,4 @@
-"""What was measured, on what: a loaded model, its file, and this machine.
+"""What was measured, on what: a loaded model, its file, its adapters, and this machine.
 
 It knows models and where systems name their processor. It does not know what was measured.
 """
@@ -23,11 +23,15 @@ def about(
     *,
     suite: str,
     name: str,
+    adapters: Sequence[str] = (),
     seconds: float,
     command: Sequence[str],
     settings: Mapping[str, Any],
 ) -> About:
-    """Describe a run of `suite` that took so many seconds; the model was named `name`."""
+    """Describe a run of `suite` that took so many seconds.
+
+    The model was named `name`, the adapters that were added to it as `adapters` says.
+    """
     checkpoint = model.checkpoint
     tensors = [checkpoint.tensors[each] for each in checkpoint.tensors]
     numbers = sum(prod(tensor.shape) for tensor in tensors)
@@ -40,6 +44,7 @@ def about(
     return About(
         suite=suite,
         model=name,
+        adapters=list(adapters),
         parameters=model.program.parameters,
         file_bytes=sum(file.stat().st_size for file in files),
         bits_per_weight=8 * sum(tensor.nbytes for tensor in tensors) / numbers,
@@ -56,6 +61,17 @@ def about(
             **settings,
         },
     )
+
+
+def identity(model: Model) -> dict[str, Any]:
+    """What answers depend on of a model: those of another one are not mixed with its own."""
+    adapter = model.engine.adapter.identity
+    return {
+        "model": model.checkpoint.path.name,
+        "parameters": model.program.parameters,
+        # A digest of its numbers; None, as in ledgers of old, where there is none.
+        "adapter": adapter[:16] or None,
+    }
 
 
 def machine() -> str:

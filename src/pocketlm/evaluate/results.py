@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,9 @@ Sample = Mapping[str, Any]
 class About:
     """What was measured, on what: enough to run it again.
 
-    `model` is how it was named; `file_bytes` and `bits_per_weight` are of its file; `command` is
-    the command line; `settings` is what it came to, defaults included (limit, shots, seed, …).
+    `model` is how it was named, `adapters` what was added to it; `file_bytes` and
+    `bits_per_weight` are of its file; `command` is the command line; `settings` is what it came to,
+    defaults included (limit, shots, seed, …).
     """
 
     suite: str
@@ -56,6 +57,12 @@ class About:
     seconds: float
     command: Sequence[str]
     settings: Mapping[str, Any]
+    adapters: Sequence[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """The model and its adapters, as one name."""
+        return " + ".join(map(str, (self.model, *self.adapters)))
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ class Run:
         for name in ("parameters", "file_bytes", "bits_per_weight", "threads", "seconds"):
             if not isinstance(getattr(about, name), int | float):
                 raise ParameterError(f"{self.folder}: {RESULTS}: {name} is no number")
+        if not isinstance(about.adapters, list):
+            raise ParameterError(f"{self.folder}: {RESULTS}: adapters is no list")
         return about
 
 

@@ -58,7 +58,7 @@ def compare(
 
     runs = [read(folder) for folder in (before, after)]
     found = comparison.compare(*(tasks(run, metric) for run in runs), margin=margin, common=common)
-    names = [run.about.model if run.about else str(run.folder) for run in runs]
+    names = [run.about.title if run.about else str(run.folder) for run in runs]
     if json:
         print(json_format.dumps(_as_json(found, names), ensure_ascii=False))
     else:

@@ -104,6 +104,7 @@ def run(
     threads: options.Threads = None,
     context: options.Context = None,
     cache_type: options.CacheType = options.CacheKind.Q8,
+    lora: options.Lora = None,
     json: options.Json = False,
     offline: options.Offline = False,
 ) -> None:
@@ -122,6 +123,7 @@ def run(
       pocketlm eval smollm2 --suite probes --limit 20 --modes plain,tools
       pocketlm eval smollm2 --suite mt-bench --judge http://localhost:8000/v1 --judge-model big
       pocketlm eval smollm2 --tasks ./mine.yaml --json
+      pocketlm eval smollm2 --tasks arc_easy --lora ./tuned
     """
     import os
 
@@ -144,7 +146,7 @@ def run(
     if offline_by_environment():
         os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of the hub's is imported
     names = [name] if tasks is None else _names(tasks)
-    folder = out or Path(_folder(model, names))
+    folder = out or Path(_folder(model, lora or [], names))
     if name == Suite.PROBES:
         measure = _probes(modes, seed)
     elif name == Suite.MT_BENCH:
@@ -152,7 +154,13 @@ def run(
     else:
         measure = _harness(names, shots, seed, data, chat)
     with (
-        loaded(model, threads=threads, context=context, cache_type=cache_type.value) as opened,
+        loaded(
+            model,
+            threads=threads,
+            context=context,
+            cache_type=cache_type.value,
+            lora=options.loras(lora),
+        ) as opened,
         Status() as status,
     ):
         from pocketlm.evaluate.about import about
@@ -168,6 +176,7 @@ def run(
             opened,
             suite=name,
             name=model,
+            adapters=lora or [],
             seconds=time.monotonic() - began,
             command=["pocketlm", *sys.argv[1:]],
             settings={"tasks": names, "limit": limit, **own},
@@ -208,10 +217,10 @@ def _names(said: str) -> list[str]:
     return [name.strip() for name in said.split(",") if name.strip()]
 
 
-def _folder(model: str, names: list[str]) -> str:
+def _folder(model: str, adapters: list[str], names: list[str]) -> str:
     """The name of a folder for what is measured: two different ones do not meet in it."""
-    what = "-".join(Path(name).stem for name in names)
-    return re.sub(r"[^\w.]+", "-", f"eval-{Path(model).name}-{what}")[:100]
+    what = "-".join([Path(model).name, *adapters, *(Path(name).stem for name in names)])
+    return re.sub(r"[^\w.]+", "-", f"eval-{what}")[:100]
 
 
 def _harness(

@@ -27,6 +27,7 @@ from lm_eval.utils import sanitize_list
 import pocketlm
 from pocketlm.api import Model
 from pocketlm.errors import ParameterError
+from pocketlm.evaluate.about import identity
 from pocketlm.evaluate.harness import published
 from pocketlm.evaluate.harness.code import check
 from pocketlm.evaluate.harness.data import local, require
@@ -72,8 +73,7 @@ def measure(
         if number is not None and number < least:
             raise ParameterError(f"{name} is {number}; it must be at least {least}")
     work = {
-        "model": model.checkpoint.path.name,
-        "parameters": model.program.parameters,
+        **identity(model),
         "context": model.context,
         "cache_type": model.engine.runtime.cache_type,
         "tasks": names,

@@ -19,6 +19,7 @@ from pocketlm.api import Model
 from pocketlm.chat.prompt import Message
 from pocketlm.errors import JudgeError, ParameterError
 from pocketlm.evaluate import results
+from pocketlm.evaluate.about import identity
 from pocketlm.evaluate.mt_bench.answers import answer
 from pocketlm.evaluate.mt_bench.judge import Judge
 from pocketlm.evaluate.mt_bench.prompts import Answers, Prompts, rating, winner
@@ -73,8 +74,7 @@ def measure(
     work = {
         "suite": "mt-bench",
         "version": VERSION,
-        "model": model.checkpoint.path.name,
-        "parameters": model.program.parameters,
+        **identity(model),
         "questions": digest(read_questions(data)),
     }
     with Ledger(out / LEDGER, work) as ledger:

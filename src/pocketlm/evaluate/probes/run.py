@@ -18,6 +18,7 @@ from pocketlm.api import Model
 from pocketlm.assistant import sandbox
 from pocketlm.chat.prompt import Message
 from pocketlm.errors import ParameterError
+from pocketlm.evaluate.about import identity
 from pocketlm.evaluate.probes.all import PROBES
 from pocketlm.evaluate.probes.modes import MODES, ask
 from pocketlm.evaluate.probes.probe import COUNT, Mode, Probe, Variant
@@ -64,8 +65,7 @@ def measure(
     work = {
         "suite": "probes",
         "version": VERSION,
-        "model": model.checkpoint.path.name,
-        "parameters": model.program.parameters,
+        **identity(model),
         "seed": seed,
     }
     with Ledger(out / LEDGER, work) as ledger:

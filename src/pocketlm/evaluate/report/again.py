@@ -58,7 +58,7 @@ def again(entry: Entry) -> Again:
     command, settings = "", {}
     if about is not None:
         facts += [
-            ("model", about.model),
+            ("model", about.title),
             ("pocketlm", name(about.pocketlm)),
             ("machine", name(about.machine)),
             ("threads", str(about.threads)),

@@ -6,7 +6,7 @@ Runs of one model that did different tasks have one name: they are one column. I
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pocketlm.evaluate.report.table import name
@@ -70,5 +70,6 @@ def in_order(columns: Mapping[str, Mapping[str, Task]]) -> list[str]:
 
 def _label(run: Run) -> str:
     if run.about is not None:
-        return name(Path(run.about.model).name or run.about.model)
+        about = replace(run.about, model=Path(run.about.model).name or run.about.model)
+        return name(about.title)
     return name(run.folder.resolve().name)
