@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -71,11 +72,26 @@ def save(
     return place
 
 
-def load(accelerator: Accelerator, place: Path) -> Progress:
-    """Take over a checkpoint's state; all processes call it. Raises ModelFileError."""
+def keep_trained_alone(accelerator: Accelerator) -> None:
+    """From now on checkpoints hold only what is trained of a model: an adapter, not its base."""
+
+    def drop(models: list[torch.nn.Module], weights: list[dict[str, Any]], folder: str) -> None:
+        for model, state in zip(models, weights, strict=True):
+            trained = {name for name, each in model.named_parameters() if each.requires_grad}
+            for name in set(state) - trained:
+                del state[name]
+
+    accelerator.register_save_state_pre_hook(drop)
+
+
+def load(accelerator: Accelerator, place: Path, *, whole: bool = True) -> Progress:
+    """Take over a checkpoint's state; all processes call it. Raises ModelFileError.
+
+    Without `whole` it holds what is trained alone (`keep_trained_alone`).
+    """
     try:
         progress = Progress.model_validate_json((place / _PROGRESS).read_bytes())
-        accelerator.load_state(str(place))
+        accelerator.load_state(str(place), strict=whole)
     except OSError as error:
         raise ModelFileError(f"{place}: cannot be read: {error.strerror or error}") from None
     except (ValidationError, ValueError, RuntimeError, KeyError, json.JSONDecodeError) as error:
