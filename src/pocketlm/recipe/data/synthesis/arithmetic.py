@@ -48,6 +48,8 @@ _NO_UNITS = frozenset(
 )
 _BULLET = re.compile(r"^\s*(?:[-*+•]\s+|\d+[.)]\s+|#+\s+)")
 _REMAINDER = re.compile(r"^\s*,?\s*(?:with\s+(?:a\s+)?)?(?:remainder|r)(?:\s+of)?\s*(\d+)", re.I)
+_LONGEST = 300
+"""Characters of a side that are looked at."""
 _MULTIPLIED = frozenset("*×·⋅xX/÷")
 
 
@@ -132,7 +134,7 @@ def _tokens(text: str) -> list[Token]:
 
 def _last(text: str) -> _Side | None:
     """The expression that a text ends with."""
-    tokens = _tokens(text.rstrip())
+    tokens = _tokens(text.rstrip()[-_LONGEST:])
     start = len(tokens)
     for place in range(len(tokens) - 1, -1, -1):
         if not _belongs(tokens, place):
@@ -144,6 +146,8 @@ def _last(text: str) -> _Side | None:
         start += 1
     before = tokens[:start]
     spaced = not before or before[-1][0] == "space"
+    if not before and len(text) > _LONGEST:
+        return None
     word = next((token for token in reversed(before) if token[0] != "space"), ("", ""))
     # What is glued to something, or is of something, is less than the whole.
     if not spaced and word[1] not in (",", ";", "(", "["):
@@ -163,7 +167,7 @@ def _is_minus(tokens: list[Token], before: str) -> bool:
 
 def _first(text: str) -> _Side | None:
     """The expression that a text begins with."""
-    tokens = _tokens(text)
+    tokens = _tokens(text[:_LONGEST])
     end = 0
     for place in range(len(tokens)):
         if not _belongs(tokens, place):
@@ -171,6 +175,8 @@ def _first(text: str) -> _Side | None:
         if tokens[place][0] == "number" and _before(tokens, place) == "word":
             break
         end = place + 1
+    if end == len(tokens) and len(text) > _LONGEST:
+        return None
     while end and tokens[end - 1][0] in ("space", "sign", "open"):
         end -= 1
     rest = "".join(token[1] for token in tokens[end:])
@@ -192,11 +198,16 @@ def _belongs(tokens: list[Token], place: int) -> bool:
 
 
 def _before(tokens: list[Token], place: int) -> str:
-    kinds = (token[0] for token in reversed(tokens[:place]) if token[0] != "space")
-    return next(kinds, "")
+    """The kind of the token before a place, spaces left out."""
+    place -= 1
+    while place >= 0 and tokens[place][0] == "space":
+        place -= 1
+    return tokens[place][0] if place >= 0 else ""
 
 
 def _side(tokens: list[Token], rest: str) -> _Side | None:
+    if not any(kind == "number" for kind, _ in tokens):
+        return None
     plain = "".join(text for kind, text in tokens if kind != "word")
     units = [text.lower().rstrip("s") for kind, text in tokens if kind == "word"]
     signs = {text for kind, text in tokens if kind == "sign"}

@@ -25,6 +25,8 @@ _WRITER = re.compile(
 )
 _CONTROL = re.compile(r"<\|[a-z_]+\|>")
 _RUN = 5
+_ECHOED = 0.1
+"""Most runs of words that are those of the prompt, facts and topics not counted."""
 _REPEATED = 0.2
 """Most runs of words that were there before. Texts of people have less than a twentieth."""
 
@@ -41,6 +43,15 @@ def cleaned(answer: str, cut: bool) -> str:
     if found := _WRITER.search(text):
         raise Unfit("speaks of itself", found[0])
     return text
+
+
+def check_echo(text: str, prompt: str) -> None:
+    """Raise Unfit for a text that is in part the prompt that asked for it."""
+    said, asked = (np.unique(runs(hashes(plain_words(each)), _RUN)) for each in (text, prompt))
+    if len(said):
+        echoed = float(np.isin(said, asked).mean())
+        if echoed > _ECHOED:
+            raise Unfit("repeats the request", f"{echoed:.0%} of its runs of {_RUN} words")
 
 
 def check_repetition(text: str) -> None:

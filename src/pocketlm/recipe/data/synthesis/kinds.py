@@ -55,13 +55,13 @@ class Kind(ABC):
         """By the package's prompt, or one's own. Raises ParameterError for one that is unsound."""
         self.name = name
         allowed = set(_COMMON | self.own)
-        self._template = Template(f"{name}-1", prompt, allowed, set(self.needed))
-        self.version = self._template.version
+        self.template = Template(f"{name}-1", prompt, allowed, set(self.needed))
+        self.version = self.template.version
 
     def prompt(self, seed: Seed) -> str:
         """The words of the request."""
         common = {"topic": seed.topic, "audience": seed.audience, "style": seed.style}
-        return self._template.filled({**common, **self._fields(seed)})
+        return self.template.filled({**common, **self._fields(seed)})
 
     @abstractmethod
     def _fields(self, seed: Seed) -> Mapping[str, str]:

@@ -132,7 +132,7 @@ def _reduction(chance: random.Random) -> Problem:
 
 def _labour(chance: random.Random) -> Problem:
     few, more = chance.choice(((2, 3), (2, 4), (3, 4), (3, 6), (4, 6), (4, 8), (5, 6), (6, 9)))
-    days = more * chance.randint(2, 5)
+    days = more * chance.randint(2, 15)
     return Problem(
         (
             f"{few} workers need {days} days for a piece of work",

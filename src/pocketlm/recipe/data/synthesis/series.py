@@ -16,7 +16,7 @@ from pathlib import Path
 from pocketlm.ledger import Ledger
 from pocketlm.recipe.data.classifier import Classifier
 from pocketlm.recipe.data.endpoint import Answer, Asked
-from pocketlm.recipe.data.synthesis.fitness import check_repetition, cleaned
+from pocketlm.recipe.data.synthesis.fitness import check_echo, check_repetition, cleaned
 from pocketlm.recipe.data.synthesis.kinds import Kind, Message, Unfit, made
 from pocketlm.recipe.data.synthesis.novelty import Seen
 from pocketlm.recipe.data.synthesis.plan import KindPlan, Plan
@@ -184,6 +184,7 @@ class Series:
         if answer.refused:
             raise Unfit("refused by the endpoint", answer.refused)
         draft = self.kind.draft(seed, cleaned(answer.text, answer.cut))
+        check_echo(draft.text, self.kind.template.text)
         check_repetition(draft.text)
         found = Document(id, draft.text, draft.messages, seed, answer.completion_tokens)
         if self._classifier is not None and self._plan.quality is not None:

@@ -26,15 +26,15 @@ class Template:
         lacks one that is `needed`.
         """
         if own is None:
-            self._text, self.version = prompts.prompt(name), prompts.version(name)
+            self.text, self.version = prompts.prompt(name), prompts.version(name)
             return
         try:
-            self._text = own.read_text("utf-8")
+            self.text = own.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ParameterError(f"{own}: cannot be read: {error}") from None
-        digest = hashlib.sha256(self._text.encode()).hexdigest()
+        digest = hashlib.sha256(self.text.encode()).hexdigest()
         self.version = f"{own.name} {digest[:12]}"
-        fields = set(_FIELD.findall(self._text))
+        fields = set(_FIELD.findall(self.text))
         if unknown := fields - allowed:
             known = ", ".join(f"{{{field}}}" for field in sorted(allowed))
             raise ParameterError(f"{own}: {{{min(unknown)}}} is no field; there are {known}")
@@ -43,4 +43,4 @@ class Template:
 
     def filled(self, fields: Mapping[str, str]) -> str:
         """The prompt with its fields replaced; braces in their values stay as they are."""
-        return _FIELD.sub(lambda match: fields[match[1]], self._text)
+        return _FIELD.sub(lambda match: fields[match[1]], self.text)
