@@ -39,6 +39,7 @@ def synthesize(
     """Have a larger model write textbooks, exercises, dialogues and reasoning; keep what is fit.
 
     The same command goes on where it was stopped; a plan that wants more adds to what is there.
+    Ctrl-C waits for the answers that are on their way.
     --endpoint, --model and --parallel come before what the plan says.
 
     \b
@@ -69,23 +70,22 @@ def synthesize(
         print(counts.model_dump_json(indent=1))
     else:
         _print(counts, folder)
-    given_up = [name for name, kind in counts.kinds.items() if kind.given_up]
-    if given_up:
-        most = [next(iter(counts.kinds[name].dropped), "nothing") for name in given_up]
-        said = ", ".join(f"{a} ({b})" for a, b in zip(given_up, most, strict=True))
+    if given_up := [name for name, kind in counts.kinds.items() if kind.given_up]:
         raise Error(
-            f"given up, as too few answers were fit, for the most frequent reason: {said}; "
-            f"look into {folder / 'dropped.jsonl'}"
+            f"{', '.join(given_up)}: given up, as too few answers were fit: see their reasons in "
+            f"{folder / 'dropped.jsonl'}, change the prompt or the model, and take another folder"
         )
 
 
 def _print(counts: "Counts", folder: Path) -> None:
+    from pocketlm.recipe.data.synthesis.counts import money
+
     rows = [("kind", counts.counted, "of", "answers", "dropped for")]
     for name, kind in counts.kinds.items():
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in kind.dropped.items())
         rows.append((name, f"{kind.done:,}", f"{kind.wanted:,}", f"{kind.answers:,}", reasons))
     print(table(rows))
-    cost = "" if counts.dollars is None else f", ${counts.dollars:,.2f}"
+    cost = "" if counts.dollars is None else f", {money(counts.dollars)}"
     print(f"{counts.prompt_tokens:,} tokens read, {counts.completion_tokens:,} written{cost}")
     print(f"in a recipe: - kind: jsonl\n               path: {folder / 'documents'}")
 

@@ -106,12 +106,12 @@ class Endpoint:
         """Answers as they come, at most `parallel` requests at a time.
 
         Raises EndpointError where the endpoint goes away, or refuses a request; a `tolerant` caller
-        gets an answer that is `refused` in place of the latter. Whatever ends it, Ctrl-C too, the
-        answers that had come or are on their way are given before it.
+        gets an answer that is `refused` in place of the latter. The answers that had come or are
+        on their way are given before it.
         """
         pending: dict[Future[Answer], Key] = {}
         rest = iter(wanted)
-        failed: EndpointError | KeyboardInterrupt | None = None
+        failed: EndpointError | None = None
         with ThreadPoolExecutor(parallel) as pool:
             while True:
                 if failed is None:
@@ -119,13 +119,7 @@ class Endpoint:
                         pending[pool.submit(self.ask, asked)] = key
                 if not pending:
                     break
-                try:
-                    done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                except KeyboardInterrupt as error:
-                    if failed is not None:
-                        raise
-                    failed = error
-                    continue
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     key = pending.pop(future)
                     try:

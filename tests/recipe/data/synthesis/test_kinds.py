@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.recipe.data.pages import BREAD, WATER
+from tests.recipe.data.synthesis.writers import prose
 
 from pocketlm.errors import ParameterError
 from pocketlm.recipe.data.synthesis import plan
 from pocketlm.recipe.data.synthesis.fitness import check_echo, check_repetition, cleaned
 from pocketlm.recipe.data.synthesis.kinds import Draft, Kind, Unfit, made
 from pocketlm.recipe.data.synthesis.seeds import Seed
-from tests.recipe.data.pages import BREAD, WATER
-from tests.recipe.data.synthesis.writers import prose
 
 SEED = Seed("tides", "a child", "plain", 0, 7)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +17,15 @@ from pocketlm.recipe.data.synthesis.run import series_of
 
 #: Gets the body of a request; gives an answer, or an HTTP status.
 Reply = Callable[[dict[str, Any]], "str | int"]
-WORDS = (
-    "water bread stone river light morning teacher number garden machine window winter metal "
-    "question answer pressure circle border market island engine valley shadow thread kitchen "
-    "bridge colour hammer letter memory mountain needle orange paper pocket rabbit season silver "
-    "summer table tunnel village wagon weather wheel finger forest flower candle barrel basket"
-).split()
+WORDS = re.findall(
+    r"\w+",
+    """
+    water bread stone river light morning teacher number garden machine window winter metal
+    question answer pressure circle border market island engine valley shadow thread kitchen
+    bridge colour hammer letter memory mountain needle orange paper pocket rabbit season silver
+    summer table tunnel village wagon weather wheel finger forest flower candle barrel basket
+    """,
+)
 
 
 @dataclass

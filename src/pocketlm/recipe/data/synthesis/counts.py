@@ -86,7 +86,12 @@ class Spent:
     def __str__(self) -> str:
         """For people."""
         tokens = f"{self.prompt + self.completion:,} tokens"
-        return tokens if self.dollars is None else f"{tokens}, ${self.dollars:.2f}"
+        return tokens if self.dollars is None else f"{tokens}, {money(self.dollars)}"
+
+
+def money(dollars: float) -> str:
+    """An amount for people: "$12.50", "$0.0031"."""
+    return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.4f}"
 
 
 def counted(plan: Plan, model: str, every: Sequence[Series], spent: Spent) -> Counts:

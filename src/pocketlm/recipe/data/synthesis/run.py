@@ -30,6 +30,7 @@ from pocketlm.recipe.data.endpoint import Asked, Endpoint, EndpointError
 from pocketlm.recipe.data.synthesis.counts import COUNTS, Counts, Spent, counted
 from pocketlm.recipe.data.synthesis.plan import Plan
 from pocketlm.recipe.data.synthesis.series import ANSWERS, Series
+from pocketlm.recipe.train.interruption import Interruption
 
 DOCUMENTS, CONVERSATIONS, DROPPED = "documents", "conversations.jsonl", "dropped.jsonl"
 REFUSALS = 5
@@ -94,24 +95,31 @@ def _ask(
 ) -> None:
     display = _Display(plan, every, spent, tell)
     refused = 0
-    # What turns out unfit is asked for anew, until enough is fit.
-    while any(not series.is_over for series in every):
-        for (place, number), answer in endpoint.ask_all(_next(every), parallel, tolerant=True):
-            every[place].keep(number, answer)
-            spent.add(answer.prompt_tokens, answer.completion_tokens)
-            display.show()
-            refused = refused + 1 if answer.refused else 0
-            if refused == REFUSALS:
-                raise EndpointError(f"{refused} requests one after another: {answer.refused}")
-            if plan.tokens is not None and answer.text and not answer.completion_tokens:
-                raise EndpointError(
-                    "the endpoint counts no tokens: let the plan say `documents`, not `tokens`"
-                )
+    with Interruption() as interruption:
+        # What turns out unfit is asked for anew, until enough is fit.
+        while any(not series.is_over for series in every):
+            wanted = _next(every, interruption)
+            for (place, number), answer in endpoint.ask_all(wanted, parallel, tolerant=True):
+                every[place].keep(number, answer)
+                spent.add(answer.prompt_tokens, answer.completion_tokens)
+                display.show()
+                refused = refused + 1 if answer.refused else 0
+                if refused == REFUSALS:
+                    raise EndpointError(f"{refused} requests one after another: {answer.refused}")
+                if plan.tokens is not None and answer.text and not answer.completion_tokens:
+                    raise EndpointError(
+                        "the endpoint counts no tokens: let the plan say `documents`, not `tokens`"
+                    )
+            if interruption.wanted:
+                raise KeyboardInterrupt
 
 
-def _next(every: Sequence[Series]) -> Iterator[tuple[Key, Asked]]:
-    """Requests, each of the kind that is furthest behind, while more are needed than are asked."""
-    while True:
+def _next(every: Sequence[Series], interruption: Interruption) -> Iterator[tuple[Key, Asked]]:
+    """Requests, each of the kind that is furthest behind, while more are needed than are asked.
+
+    None after an interruption: answers that are on their way are paid for, and waited for.
+    """
+    while not interruption.wanted:
         open_ones = [
             (series.expected, place)
             for place, series in enumerate(every)
