@@ -146,4 +146,4 @@ def lines(log: Path) -> list[dict[str, Any]]:
 
 def losses(log: Path) -> list[float]:
     """The training loss of each step."""
-    return [line["loss"] for line in lines(log) if "validation" not in line]
+    return [line["loss"] for line in lines(log) if "phase" in line]

@@ -13,7 +13,7 @@ from pocketlm.recipe.train.configuration import PretrainRun, Tuning
 
 _RUN = "run.json"
 #: Fields that may change when a run goes on: they do not decide what is learned.
-_FREE = {"out", "checkpoints", "validation", "threads", "micro_batch"}
+_FREE = {"out", "checkpoints", "validation", "choices", "pairs", "threads", "micro_batch"}
 
 
 def claim(run: PretrainRun | Tuning) -> None:

@@ -144,13 +144,23 @@ class Optimizer(Strict):
 
 
 class Validation(Strict):
-    """Text that is measured during the run and never trained on."""
+    """What is measured during the run and never trained on."""
 
-    sets: dict[str, Place]
+    sets: dict[str, Place] = {}
     """Name to a folder of token shards."""
+    choices: Place | None = None
+    """A file of multiple choice, an item a line: `context`, `options`, `right` (from 0)."""
+    pairs: Place | None = None
+    """A file of minimal pairs, one a line: `good` and `bad`."""
     every: Count = 100
     tokens: Count = 65536
     """Of each set, at most, from its beginning."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not (self.sets or self.choices or self.pairs):
+            raise ValueError("names nothing to measure: sets, choices or pairs")
+        return self
 
 
 class Checkpoints(Strict):
@@ -270,6 +280,10 @@ class Tuning(Strict):
     """Files of JSON lines, an example a line."""
     validation: Place | None = None
     """Examples that are measured after each epoch, and never trained on."""
+    choices: Place | None = None
+    """A file of multiple choice, scored after each epoch; as in `pretrain`'s `validation`."""
+    pairs: Place | None = None
+    """A file of minimal pairs, likewise."""
     epochs: Rate = 1.0
     batch: Count = 16
     """Examples a step, over all processes."""

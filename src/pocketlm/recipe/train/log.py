@@ -1,7 +1,8 @@
 """The run's log: a line of JSON a step, and what a run that goes on does to it.
 
-Loss, rate and the like of a step are in `step` lines, measurements on held-back text in
-`validation` lines. It knows lines; it knows no training.
+A line of a step has its `phase`, loss, rate and the like; a measurement on held-back text has the
+name of the set as `validation`, scores of a probe have its name as `probe`. It knows lines; it
+knows no training.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from pocketlm.recipe.train.mixture import Mixture, Window
 from pocketlm.recipe.train.objective import Distillation, Objective, Parts, next_token
 from pocketlm.recipe.train.optimizer import optimizer, schedule
 from pocketlm.recipe.train.packing import pack
+from pocketlm.recipe.train.probes import told
 from pocketlm.recipe.train.tell import Tell, duration
 
 MODEL, LOG, CURVE, CHECKPOINTS = "model", "log.jsonl", "loss.svg", "checkpoints"
@@ -250,6 +251,11 @@ class _Pretraining:
                 f"step {self._progress.step:,}: {held_back.name}: loss {measured.loss:.4f}, "
                 f"{measured.bits_per_byte:.4f} bits a byte"
             )
+        for probe in self._material.probes:
+            scores = probe.measure(self._accelerator, model)
+            if log is not None:
+                log.write({"step": self._progress.step, "probe": probe.name, **scores})
+            self._note(f"step {self._progress.step:,}: {probe.name}: {told(scores)}")
 
     def _keep(self) -> None:
         """Write a checkpoint, and the curve as it is."""

@@ -1,6 +1,6 @@
-"""What a run is made of, opened and checked against each other: tokenizer, sources, held-back sets.
+"""What a run is made of, opened and checked against each other: tokenizer, sources, measurements.
 
-It reads shards; it knows no model and no loop.
+It reads shards and probes; it knows no model and no loop.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pocketlm.recipe.data.shards import Shards
 from pocketlm.recipe.train.configuration import PretrainRun
 from pocketlm.recipe.train.mixture import Windows
 from pocketlm.recipe.train.models import open_tokenizer, tokenizer_digest
+from pocketlm.recipe.train.probes import Probes, open_probes
 from pocketlm.recipe.train.validation import HeldBack
 
 #: Tokens of a forward pass where nothing is said: more are not faster on a CPU, and take memory.
@@ -27,6 +28,7 @@ class Material:
     tokenizer: Tokenizer
     sources: dict[str, Windows]
     held_back: tuple[HeldBack, ...]
+    probes: Probes
 
 
 def gather(run: PretrainRun) -> Material:
@@ -40,13 +42,15 @@ def gather(run: PretrainRun) -> Material:
         if name in mixed
     }
     held_back = []
+    probes: Probes = ()
     if run.validation is not None:
         for name, folder in run.validation.sets.items():
             _opened(f"validation.sets.{name}", folder, digest)
             held_back.append(
                 HeldBack(name, folder, tokenizer, context=run.context, tokens=run.validation.tokens)
             )
-    return Material(tokenizer, sources, tuple(held_back))
+        probes = open_probes(run.validation.choices, run.validation.pairs, tokenizer, run.context)
+    return Material(tokenizer, sources, tuple(held_back), probes)
 
 
 def micro_batch(run: PretrainRun, processes: int) -> int:

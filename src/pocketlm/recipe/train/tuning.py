@@ -18,7 +18,7 @@ import datasets
 import peft
 import torch
 import transformers
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.sft_config import SFTConfig
@@ -37,6 +37,7 @@ from pocketlm.recipe.train.conversations import (
 )
 from pocketlm.recipe.train.errors import TrainingError
 from pocketlm.recipe.train.log import Log
+from pocketlm.recipe.train.probes import Probes, open_probes, told
 from pocketlm.recipe.train.tell import Tell
 
 MODEL, ADAPTER, LOG, CURVE, CHECKPOINTS = "model", "adapter", "log.jsonl", "loss.svg", "checkpoints"
@@ -122,6 +123,9 @@ class _Prepared:
         self.model = open_model(run)
         self.tokenizer = open_tokenizer(run.model)
         self.adapter = None if adapter is None else _peft(adapter, self.model)
+        self.probes = open_probes(
+            run.choices, run.pairs, models.open_tokenizer(run.model), run.context
+        )
         self.callback = _Keeping(run, show, note)
 
     def conversations(self, paths: Sequence[Path]) -> datasets.Dataset:
@@ -184,6 +188,7 @@ class _Prepared:
         run = self._run
         newest = _newest(run.out / CHECKPOINTS)
         trainer.remove_callback(transformers.PrinterCallback)  # it prints each line of the log
+        trainer.add_callback(_Probing(self.probes, trainer.accelerator, self.callback))
         if newest is not None:
             self._note(f"going on from {newest}")
         # Lines of the steps that are done again are written again.
@@ -249,6 +254,11 @@ class _Keeping(transformers.TrainerCallback):
             self._write({"step": step, "validation": "held back", **values})
             self._note(f"step {step:,}: held back: loss {values['loss']:.4f}")
 
+    def probed(self, step: int, name: str, scores: dict[str, float]) -> None:
+        """A probe was scored."""
+        self._write({"step": step, "probe": name, **scores})
+        self._note(f"step {step:,}: {name}: {told(scores)}")
+
     def _step(self, step: int, steps: int, logs: dict[str, Any]) -> None:
         loss = float(logs["loss"])
         if not math.isfinite(loss):
@@ -269,6 +279,27 @@ class _Keeping(transformers.TrainerCallback):
     def _write(self, line: dict[str, Any]) -> None:
         if self._log is not None:
             self._log.write(line)
+
+
+class _Probing(transformers.TrainerCallback):
+    """Scores probes after each epoch."""
+
+    def __init__(self, probes: Probes, accelerator: Accelerator, keeping: _Keeping) -> None:
+        self._probes, self._accelerator, self._keeping = probes, accelerator, keeping
+
+    def on_epoch_end(
+        self,
+        args: transformers.TrainingArguments,
+        state: transformers.TrainerState,
+        control: transformers.TrainerControl,
+        model: torch.nn.Module | None = None,
+        **more: object,
+    ) -> None:
+        """All processes come here, each with the whole model."""
+        assert model is not None
+        for probe in self._probes:
+            scores = probe.measure(self._accelerator, model)
+            self._keeping.probed(state.global_step, probe.name, scores)
 
 
 def _newest(folder: Path) -> Path | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +17,8 @@ from pocketlm.formats.tokenizer import Tokenizer
 from pocketlm.recipe.data.shards import Shards
 from pocketlm.recipe.train.mixture import Windows
 from pocketlm.recipe.train.packing import pack
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ class HeldBack:
         total = torch.zeros((), dtype=torch.float64)
         model.eval()
         with torch.no_grad():
-            for numbers, counts in self._parts(accelerator, micro):
+            starts = range(0, self._count, micro)
+            parts = [range(start, min(start + micro, self._count)) for start in starts]
+            for numbers, counts in shared(accelerator, parts):
                 windows = [self._windows[number] for number in numbers]
                 batch = pack(windows, across_documents=across_documents).to(accelerator.device)
                 with accelerator.autocast():
@@ -76,15 +81,14 @@ class HeldBack:
         all_nats = accelerator.reduce(total.float().to(accelerator.device))
         return Measured(float(all_nats) / self.tokens, float(all_nats) / self.bytes / math.log(2))
 
-    def _parts(self, accelerator: Accelerator, micro: int) -> Iterator[tuple[range, bool]]:
-        """Windows of this process, `micro` at a time, and whether they count.
 
-        A sharded model works only where all processes do, so all have as many parts; where they do
-        not come out even, some of the last are done in vain.
-        """
-        world, rank = accelerator.num_processes, accelerator.process_index
-        starts = range(0, self._count, micro)
-        for first in range(0, len(starts), world):
-            counts = first + rank < len(starts)
-            start = starts[first + rank] if counts else 0
-            yield range(start, min(start + micro, self._count)), counts
+def shared(accelerator: Accelerator, parts: Sequence[Part]) -> Iterator[tuple[Part, bool]]:
+    """The parts of a measurement that this process does, and whether they count.
+
+    A sharded model works only where all processes do, so all have as many parts; where they do not
+    come out even, some of the last are done in vain.
+    """
+    world, rank = accelerator.num_processes, accelerator.process_index
+    for first in range(0, len(parts), world):
+        counts = first + rank < len(parts)
+        yield parts[first + rank if counts else 0], counts
