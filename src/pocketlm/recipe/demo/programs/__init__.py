@@ -1,7 +1,7 @@
 """Synthetic textbook-like English, made by programs: no model, no network, the same by seed.
 
 Each subject is a module with lessons: functions that are given a voice and return the paragraphs of
-one lesson. It knows which subjects there are, how lessons become documents, and what was said before.
+one lesson. It knows which subjects there are, how lessons become documents, what was said before.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def lessons(seed: int) -> Iterator[str]:
     while True:
         for make in voice.mixed(LESSONS):
             text = "\n\n".join(make(voice))
-            sentences = {xxhash.xxh64_intdigest(each) for each in _SENTENCE.split(text)}
+            sentences = {xxhash.xxh64_intdigest(each.encode()) for each in _SENTENCE.split(text)}
             if len(sentences - said) >= _NEW * len(sentences):
                 said |= sentences
                 yield text
