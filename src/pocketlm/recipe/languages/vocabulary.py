@@ -10,21 +10,27 @@ It knows vocabularies and embedding matrices. It trains no model.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketlm.errors import ParameterError, UnsupportedError
+from pocketlm.errors import ParameterError
 from pocketlm.formats.output import new_folder
 from pocketlm.formats.tokenizer_folder import read_folder
 from pocketlm.formats.tokenizer_json import tokenizer_json
-from pocketlm.formats.tokenizer_vocabulary import Kind, Vocabulary
+from pocketlm.formats.tokenizer_vocabulary import (
+    Kind,
+    Vocabulary,
+    byte_value,
+    merges_from_scores,
+)
+from pocketlm.recipe.languages.words import Word, Words
 
 if TYPE_CHECKING:
-    import tokenizers
     import transformers
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -42,49 +48,42 @@ class Extension:
 
 
 def extend(vocabulary: Vocabulary, texts: Iterable[str], count: int, least: int = 2) -> Extension:
-    """Learn up to `count` new tokens for a vocabulary, from pairs seen `least` times.
+    """Learn up to `count` new tokens for a vocabulary, from what is there `least` times.
 
-    Raises ParameterError where the texts have no pair to join, UnsupportedError for a tokenizer
-    that is not byte-level.
+    First characters that have no token and are spelled in bytes, then pairs to join. Raises
+    ParameterError where the texts have neither.
     """
-    import tokenizers
-
-    if not vocabulary.byte_level:
-        raise UnsupportedError(
-            "only byte-level tokenizers are extended, and this one falls back to bytes"
-        )
-    library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json(vocabulary)))
-    words = Counter(word for text in texts for word in _words(library, text, vocabulary))
-    merges = _learned(words, count, least)
-    if not merges:
+    reader = Words(vocabulary)
+    words = Counter(word for text in texts for word in reader.of(text))
+    seen = Counter[int]()
+    for word, times in words.items():
+        for id in word:
+            seen[id] += times
+    often = [each for each in reader.characters if seen[reader.characters[each]] >= least]
+    often.sort(key=lambda each: (-seen[reader.characters[each]], each))
+    characters = often[:count]
+    size = len(vocabulary.tokens)
+    ids = {reader.characters[each]: size + place for place, each in enumerate(characters)}
+    merges = _learned(_with_tokens(words, ids, size), count - len(characters), least)
+    if not characters and not merges:
         raise ParameterError(f"the texts give no new token: no pair is there {least} times")
-    return _extended(vocabulary, merges)
+    return _extended(vocabulary, characters, merges)
 
 
-def _words(
-    library: tokenizers.Tokenizer, text: str, vocabulary: Vocabulary
-) -> Iterator[tuple[int, ...]]:
-    """The words that merges stay within, as ids; control tokens are none."""
-    encoded = library.encode(text, add_special_tokens=False)
-    word: list[int] = []
-    before = None
-    for id, number in zip(encoded.ids, encoded.word_ids, strict=True):
-        if number != before or vocabulary.kinds[id] != Kind.NORMAL:
-            if len(word) > 1:
-                yield tuple(word)
-            word = []
-        if vocabulary.kinds[id] == Kind.NORMAL:
-            word.append(id)
-        before = number
-    if len(word) > 1:
-        yield tuple(word)
+def _with_tokens(words: Counter[Word], ids: Mapping[int, int], size: int) -> Counter[Word]:
+    """The words, with the ids that new characters have; cut where one has none."""
+    found = Counter[Word]()
+    for word, times in words.items():
+        renamed = (id if id < size else ids.get(id) for id in word)
+        for known, part in itertools.groupby(renamed, lambda id: id is not None):
+            if known:
+                found[tuple(id for id in part if id is not None)] += times
+    return found
 
 
-def _learned(
-    words: Counter[tuple[int, ...]], count: int, least: int
-) -> list[tuple[list[int], list[int]]]:
-    """Merges, first to last, as the old ids of both sides. The library learns them: for it each
-    token is a character.
+def _learned(words: Counter[Word], count: int, least: int) -> list[tuple[Word, Word]]:
+    """Merges, first to last, as the ids of both sides. The library learns them: for it each token
+    is a character.
     """
     import tokenizers
 
@@ -99,28 +98,70 @@ def _learned(
         (" ".join([word] * times) for word, times in spelled.items()), trainer
     )
     merges = json.loads(library.to_str())["model"]["merges"]
-    return [([ord(c) - _FIRST for c in a], [ord(c) - _FIRST for c in b]) for a, b in merges]
+    return [
+        (tuple(ord(c) - _FIRST for c in left), tuple(ord(c) - _FIRST for c in right))
+        for left, right in merges
+    ]
 
 
-def _extended(vocabulary: Vocabulary, merges: list[tuple[list[int], list[int]]]) -> Extension:
-    tokens, kinds = list(vocabulary.tokens), list(vocabulary.kinds)
-    known = set(tokens)
-    first, pieces = len(tokens), []
-    added = list(vocabulary.merges)
-    for left, right in merges:
-        sides = ["".join(vocabulary.tokens[id] for id in side) for side in (left, right)]
-        added.append((sides[0], sides[1]))
-        token = "".join(sides)
-        if token not in known:  # the old merges may reach an old token in fewer ways
-            known.add(token)
-            tokens.append(token)
-            kinds.append(int(Kind.NORMAL))
-            pieces.append(left + right)
+def _extended(
+    vocabulary: Vocabulary, characters: list[str], merges: list[tuple[Word, Word]]
+) -> Extension:
+    tokens = [*vocabulary.tokens, *characters]
+    first = len(vocabulary.tokens)
+    bytes_ = {
+        byte_value(token): id
+        for id, token in enumerate(vocabulary.tokens)
+        if vocabulary.kinds[id] == Kind.BYTE
+    }
+    pieces = [[bytes_[byte] for byte in character.encode()] for character in characters]
+    spelled, known = tuple(tokens), set(tokens)
+    added: list[tuple[str, str]] = []
+    for sides in merges:
+        left, right = ("".join(spelled[id] for id in side) for side in sides)
+        added.append((left, right))
+        if left + right not in known:  # the old merges may reach an old token in fewer ways
+            known.add(left + right)
+            tokens.append(left + right)
+            pieces.append(
+                [
+                    old
+                    for id in sum(sides, ())
+                    for old in ([id] if id < first else pieces[id - first])
+                ]
+            )
+    kinds = [*vocabulary.kinds, *[int(Kind.NORMAL)] * (len(tokens) - first)]
+    if not vocabulary.byte_level:
+        added = _every_way(tokens, kinds, first, added)
     extended = Vocabulary(
-        **{**vars(vocabulary), "tokens": tokens, "kinds": kinds, "merges": added, "control": {}}
+        **{
+            **vars(vocabulary),
+            "tokens": tokens,
+            "kinds": kinds,
+            "merges": [*vocabulary.merges, *added],
+            "scores": (),  # the merges say it, and are one with those of before
+            "control": {},
+        }
     )
     extended.check()
     return Extension(extended, first, pieces)
+
+
+def _every_way(
+    tokens: list[str], kinds: list[int], first: int, learned: list[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """The merges of new tokens, those from `first` on, as SentencePiece has them: a token is joined
+    from any two that spell it, the first learned of them first. (Files that hold scores instead of
+    merges, as GGUF does, can say nothing else.)
+    """
+    fresh = {token: place for place, token in enumerate(tokens[first:])}
+    scores = [-1.0 - fresh[token] if token in fresh else 0.0 for token in tokens]
+    ways = [
+        (left, right)
+        for left, right in merges_from_scores(tokens, kinds, scores)
+        if left + right in fresh
+    ]
+    return [merge for merge in learned if "".join(merge) not in fresh] + ways
 
 
 def grow(model: transformers.PreTrainedModel, extension: Extension) -> None:
