@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pocketlm.cli import (
+    adapter,
     ask,
     bench,
     chat,
@@ -64,6 +65,7 @@ app.command()(export.export)
 app.command()(quality.quality)
 app.command()(needle.needle)
 app.command()(quantize.quantize)
+app.add_typer(adapter.app, name="adapter")
 app.add_typer(data.app, name="data")
 app.add_typer(eval.app, name="eval")
 app.add_typer(index.app, name="index")
