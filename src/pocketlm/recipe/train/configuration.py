@@ -182,6 +182,16 @@ class Teacher(Strict):
     """The divergence's share of the loss; the rest is cross-entropy on the text."""
 
 
+class Adapter(Strict):
+    """Low-rank adaptation (Hu et al. 2021): W + (alpha / rank) B A; A and B are learned."""
+
+    rank: Count = 16
+    alpha: Count = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] | None = None
+    """Names of the matrices that are adapted (qkv_proj, …); all of the layers' where not given."""
+
+
 class PretrainRun(Strict):
     """`pocketlm train pretrain`, and with a `teacher` `pocketlm train distill`."""
 
@@ -220,6 +230,16 @@ class PretrainRun(Strict):
     threads: Count | None = None
     """Of PyTorch on the CPU; results agree to the bit only with equal threads."""
     teacher: Teacher | None = None
+    adapter: Adapter | None = None
+    """Train an adapter of a model's folder instead of its weights; `out` then gets `adapter`."""
+
+    @model_validator(mode="after")
+    def _adapter_has_a_model(self) -> Self:
+        if self.adapter is not None and not isinstance(self.model, Path):
+            raise ValueError("adapter is for the folder of a model; a new one has nothing to adapt")
+        if self.adapter is not None and self.sharding != "none":
+            raise ValueError("adapter goes with sharding: none; what is trained is small")
+        return self
 
     @model_validator(mode="after")
     def _sources_are_there(self) -> Self:
@@ -257,16 +277,6 @@ class DistilRun(PretrainRun):
     """`pocketlm train distill`: as `pretrain`, and a teacher."""
 
     teacher: Teacher
-
-
-class Adapter(Strict):
-    """Low-rank adaptation (Hu et al. 2021): W + (alpha / rank) B A; A and B are learned."""
-
-    rank: Count = 16
-    alpha: Count = 32
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: tuple[str, ...] | None = None
-    """Names of the matrices that are adapted (qkv_proj, …); all of the layers' where not given."""
 
 
 class Tuning(Strict):
@@ -313,6 +323,14 @@ class LoraRun(Tuning):
     """`pocketlm train lora`: as `sft`, of an adapter alone."""
 
     adapter: Adapter = Adapter()
+    begin: Place | None = None
+    """The folder of an adapter that is trained further; its rank, alpha and targets stay."""
+
+    @model_validator(mode="after")
+    def _one_adapter(self) -> Self:
+        if self.begin is not None and "adapter" in self.model_fields_set:
+            raise ValueError("begin names an adapter, which has its own rank: leave adapter out")
+        return self
 
 
 class DpoRun(Tuning):

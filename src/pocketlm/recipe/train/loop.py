@@ -23,7 +23,7 @@ from accelerate.state import AcceleratorState
 
 from pocketlm.errors import ParameterError
 from pocketlm.formats.output import new_folder
-from pocketlm.recipe.train import checkpoints, curve, models
+from pocketlm.recipe.train import adapters, checkpoints, curve, models
 from pocketlm.recipe.train.checkpoints import Progress
 from pocketlm.recipe.train.claim import claim
 from pocketlm.recipe.train.configuration import PretrainRun
@@ -38,13 +38,13 @@ from pocketlm.recipe.train.packing import pack
 from pocketlm.recipe.train.probes import told
 from pocketlm.recipe.train.tell import Tell, duration
 
-MODEL, LOG, CURVE, CHECKPOINTS = "model", "log.jsonl", "loss.svg", "checkpoints"
+MODEL, ADAPTER, LOG, CURVE, CHECKPOINTS = "model", "adapter", "log.jsonl", "loss.svg", "checkpoints"
 
 
 def pretrain(
     run: PretrainRun, *, show: Tell = lambda text: None, note: Tell = lambda text: None
 ) -> Path:
-    """Train, or go on where a checkpoint is; the folder of the finished model.
+    """Train, or go on where a checkpoint is; the folder of the finished model, or adapter.
 
     `show` is told of progress, `note` what should stay to be read. Raises ParameterError (data and
     configuration do not fit, the folder is of another run), TrainingError (the loss is no number),
@@ -61,14 +61,15 @@ def pretrain(
     if not accelerator.is_main_process:
         show = note = _silent
     claim(run)
-    if (run.out / MODEL).is_dir():
+    place = run.out / (MODEL if run.adapter is None else ADAPTER)
+    if place.is_dir():
         note(f"{run.out} is finished; remove it to train again")
-        return run.out / MODEL
+        return place
     training = _Pretraining(run, accelerator, show, note)
     training.go_on()
     with Interruption() as interruption:
         training.steps(interruption)
-    return training.finish()
+    return training.finish(place)
 
 
 def _silent(text: str) -> None:
@@ -93,9 +94,13 @@ class _Pretraining:
         self._material = gather(run)
         self._micro = micro_batch(run, accelerator.num_processes)
         self._mixture = Mixture(self._material.sources, run.seed)
+        model: torch.nn.Module
         model = models.create(run.model, self._material.tokenizer, run.context, run.seed)
         self._config = model.config
         self._objective: Objective = self._objective_for(model)
+        if run.adapter is not None:
+            model = adapters.add(model, run.adapter, run.seed)
+            checkpoints.keep_trained_alone(accelerator)
         adamw = optimizer(model, run.optimizer, run.schedule.peak)
         self._model, self._optimizer = accelerator.prepare(model, adamw)
         self._schedule = schedule(self._optimizer.optimizer, run)
@@ -122,7 +127,8 @@ class _Pretraining:
         own = checkpoints.newest(self._run.out / CHECKPOINTS)
         place = own or self._run.branch
         if place is not None:
-            self._progress = checkpoints.load(self._accelerator, place)
+            whole = self._run.adapter is None
+            self._progress = checkpoints.load(self._accelerator, place, whole=whole)
             self._note(f"going on from step {self._progress.step:,} ({place})")
             if self._progress.step >= self._run.steps and own is None:
                 raise ParameterError(
@@ -269,11 +275,19 @@ class _Pretraining:
             folder,
             self._progress,
             run.checkpoints.keep,
-            self._config.save_pretrained,
+            self._describe,
         )
         self._kept = self._progress.step
         if self._accelerator.is_main_process:
             curve.draw(run.out / LOG, run.out / CURVE, run.out.resolve().name)
+
+    def _describe(self, folder: Path) -> None:
+        """What transformers, or peft, needs to open a checkpoint's weights."""
+        if self._run.adapter is None:
+            self._config.save_pretrained(folder)
+        else:
+            adapted: Any = self._accelerator.unwrap_model(self._model)
+            adapted.peft_config["default"].save_pretrained(folder)
 
     def _agreed(self, wanted: bool) -> bool:
         """Whether any process was asked to stop."""
@@ -282,14 +296,17 @@ class _Pretraining:
         flag = torch.tensor(float(wanted), device=self._accelerator.device)
         return float(self._accelerator.reduce(flag)) > 0
 
-    def finish(self) -> Path:
-        """Write the model as transformers, and the engine, open it."""
-        accelerator, place = self._accelerator, self._run.out / MODEL
+    def finish(self, place: Path) -> Path:
+        """Write the model, or the adapter, as transformers and peft, and the engine, open it."""
+        accelerator = self._accelerator
         state = accelerator.get_state_dict(self._model)
         if accelerator.is_main_process:
             with new_folder(place) as folder:
                 model = accelerator.unwrap_model(self._model)
-                models.write(folder, model, self._run.tokenizer, state)
+                if self._run.adapter is None:
+                    models.write(folder, model, self._run.tokenizer, state)
+                else:
+                    model.save_pretrained(folder)
         accelerator.wait_for_everyone()
         return place
 

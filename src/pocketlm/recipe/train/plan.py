@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import transformers
 
+from pocketlm.recipe.train import adapters
 from pocketlm.recipe.train.configuration import Architecture, PretrainRun
 from pocketlm.recipe.train.material import Material, gather, micro_batch
 from pocketlm.recipe.train.models import configuration, load, parameters
@@ -34,6 +35,7 @@ class Plan:
 
     run: PretrainRun
     parameters: int
+    trained: int
     micro: int
     flops: float
     peak: float
@@ -54,8 +56,11 @@ class Plan:
         """A table for people."""
         run = self.run
         each = f"{run.batch} sequences of {run.context:,} tokens, {self.micro} at a time"
+        count = f"{self.parameters:,}"
+        if run.adapter is not None:
+            count += f", of which {self.trained:,} are trained"
         rows = [
-            ("parameters", f"{self.parameters:,}"),
+            ("parameters", count),
             ("tokens", f"{self.tokens:,} ({self.tokens / self.parameters:.2f} a parameter)"),
             ("steps", f"{run.steps:,}, each of {each}"),
         ]
@@ -93,15 +98,19 @@ def plan(run: PretrainRun) -> Plan:
     else:
         model = load(run.model, material.tokenizer, run.context)
     count, config = parameters(model), model.config
+    trained = count if run.adapter is None else adapters.weights(run.adapter, model)
+    # Of an adapted model no weight's own gradient is needed: two products of three.
+    flops = flops_per_token(model, run.context) * (1 if run.adapter is None else 2 / 3)
     width, layers = config.hidden_size, config.num_hidden_layers
     logits = 3 * 4 * config.vocab_size
     kept = 4 * layers * (_KEPT * width + 3 * config.intermediate_size)
-    memory = STATE_BYTES * count + micro * run.context * (logits + kept)
+    memory = 4 * count + (STATE_BYTES - 4) * trained + micro * run.context * (logits + kept)
     return Plan(
         run,
         count,
+        trained,
         micro,
-        flops_per_token(model, run.context),
+        flops,
         product_rate(),
         memory,
         _epochs(run, material),

@@ -26,7 +26,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from pocketlm.errors import ModelFileError, ParameterError
 from pocketlm.formats.output import new_folder, writing
-from pocketlm.recipe.train import curve, models
+from pocketlm.recipe.train import adapters, curve, models
 from pocketlm.recipe.train.claim import claim
 from pocketlm.recipe.train.configuration import Adapter, DpoRun, LoraRun, SftRun, Tuning
 from pocketlm.recipe.train.conversations import (
@@ -120,9 +120,14 @@ class _Prepared:
             note(f"{run.out} is finished; remove it to train again")
             return
         transformers.set_seed(run.seed)
-        self.model = open_model(run)
+        base = open_model(run)
+        self.model: transformers.PreTrainedModel | peft.PeftModel = base
         self.tokenizer = open_tokenizer(run.model)
-        self.adapter = None if adapter is None else _peft(adapter, self.model)
+        self.adapter = None
+        if isinstance(run, LoraRun) and run.begin is not None:
+            self.model = adapters.open_further(base, run.begin)
+        elif adapter is not None:
+            self.adapter = adapters.settings(adapter, base)
         self.probes = open_probes(
             run.choices, run.pairs, models.open_tokenizer(run.model), run.context
         )
@@ -333,35 +338,3 @@ def open_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerFast:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def adapted_weights(adapter: Adapter, model: transformers.PreTrainedModel) -> int:
-    """How many weights an adapter of the model has."""
-    targets = _peft(adapter, model).target_modules or ()
-    return sum(
-        adapter.rank * (module.in_features + module.out_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] in targets
-    )
-
-
-def _peft(adapter: Adapter, model: transformers.PreTrainedModel) -> peft.LoraConfig:
-    matrices = {
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name != "lm_head"
-    }
-    targets = sorted(matrices) if adapter.targets is None else list(adapter.targets)
-    unknown = sorted(set(targets) - matrices)
-    if unknown:
-        raise ParameterError(
-            f"adapter.targets: the model has no {', '.join(unknown)}; it has "
-            + ", ".join(sorted(matrices))
-        )
-    return peft.LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,
-        lora_dropout=adapter.dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-    )

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from pocketlm.recipe.train import models
+from pocketlm.recipe.train import adapters, models
 from pocketlm.recipe.train.configuration import DpoRun, LoraRun, SftRun
 from pocketlm.recipe.train.conversations import (
     Message,
@@ -16,7 +16,7 @@ from pocketlm.recipe.train.conversations import (
 )
 from pocketlm.recipe.train.plan import STATE_BYTES, USUAL, flops_per_token, product_rate
 from pocketlm.recipe.train.tell import duration
-from pocketlm.recipe.train.tuning import adapted_weights, open_model, open_tokenizer
+from pocketlm.recipe.train.tuning import open_model, open_tokenizer
 
 
 def rows(run: SftRun | LoraRun | DpoRun) -> list[tuple[str, str]]:
@@ -26,8 +26,11 @@ def rows(run: SftRun | LoraRun | DpoRun) -> list[tuple[str, str]]:
     model, tokenizer = open_model(run), open_tokenizer(run.model)
     count = trained = models.parameters(model)
     adapter = None if isinstance(run, SftRun) else run.adapter
-    if adapter is not None:
-        trained = adapted_weights(adapter, model)
+    if isinstance(run, LoraRun) and run.begin is not None:
+        further = adapters.open_further(model, run.begin)
+        trained = sum(each.numel() for each in further.parameters() if each.requires_grad)
+    elif adapter is not None:
+        trained = adapters.weights(adapter, model)
     if isinstance(run, DpoRun):
         pairs = read_preferences(run.data)
         examples = len(pairs)
