@@ -81,7 +81,7 @@ class KVCache:
     """
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, type: str = "f16") -> None:
-        """`type` is "f16" or "q8" (8 bits, one float16 scale for each 32 numbers)."""
+        """`type` is "f32", "f16", "q8" or "q4" (quants: one float16 scale for each 32 numbers)."""
     @property
     def block_positions(self) -> int: ...
     @property

@@ -63,9 +63,9 @@ def load(
 
     A name that is not on this machine is brought first; `offline` forbids that (None asks
     POCKETLM_OFFLINE). `threads` None is the physical cores at our disposal. `context` None is the
-    model's own window, in tokens; memory for it is taken as it is used. `cache_type` is "f16",
-    "q8" (the default) or "q4", or one for keys and one for values ("q8/q4"). `quantize` "q8_0" or
-    "q4_0" shrinks float weights as they are loaded.
+    model's own window, in tokens; memory for it is taken as it is used. `cache_type` is "f32",
+    "f16", "q8" (the default) or "q4", or one for keys and one for values ("q8/q4"). `quantize`
+    "q8_0" or "q4_0" shrinks float weights as they are loaded.
 
     With `prefix_cache`, what was processed of long texts is kept on disk and found again by later
     runs: in that folder, or with True in the store's. It is private, holds no more bytes than

@@ -120,7 +120,7 @@ def message(count, seed):
 BUDGETS = [0, 3, 5, None]
 
 
-@pytest.mark.parametrize("cache_type", ["f16", "q8", "q4"])
+@pytest.mark.parametrize("cache_type", ["f32", "f16", "q8", "q4"])
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_regenerated_edited_and_begun_again(small, budget, cache_type):
     talk = Talk(small, budget, cache_type=cache_type)

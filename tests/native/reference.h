@@ -319,6 +319,11 @@ using pocketlm::CacheType;
 // description.
 inline double cached(CacheType type, const uint8_t* side, int width, bool keys, int dim, int position) {
     const int index = keys ? dim * 32 + position : position * width + dim;
+    if (type == CacheType::F32) {
+        float number;
+        std::memcpy(&number, side + 4 * index, sizeof number);
+        return number;
+    }
     if (type == CacheType::F16) {
         return half(side + 2 * index);
     }

@@ -146,6 +146,12 @@ TEST(halves_are_kept_to_eleven_bits) {
     }
 }
 
+TEST(floats_are_kept_as_they_are) {
+    for (int head_dim : {6, 32, 40, 96}) {
+        check_round_trip("f32", head_dim, 0.0);
+    }
+}
+
 TEST(bytes_are_kept_to_half_a_step) {
     // Half of 1/127, and the rounding of the scale to 11 bits.
     for (int head_dim : {6, 32, 40, 96}) {
@@ -191,7 +197,7 @@ TEST(turning_keeps_products_and_turns_back) {
 
 TEST(a_row_of_zeros_is_kept) {
     const std::vector<float> zeros(64);
-    for (const char* type : {"f16", "q8", "q4"}) {
+    for (const char* type : {"f32", "f16", "q8", "q4"}) {
         KVCache cache(1, 1, 64, type);
         const int block = cache.allocate();
         cache.store(block, 0, 0, 31, zeros.data(), zeros.data(), portable_kernels);
@@ -206,7 +212,7 @@ TEST(what_is_not_finite_does_no_harm) {
     const float infinity = std::numeric_limits<float>::infinity();
     const float nan = std::numeric_limits<float>::quiet_NaN();
     for (float odd : {infinity, -infinity, nan, 3e38f, -3e38f, 1e-40f}) {
-        for (const char* type : {"f16", "q8", "q4"}) {
+        for (const char* type : {"f32", "f16", "q8", "q4"}) {
             for (const Kernels* kernels : available_kernels()) {
                 std::vector<float> row(32, 1.0f);
                 row[3] = odd;

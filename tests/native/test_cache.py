@@ -8,7 +8,7 @@ import pytest
 from pocketlm import _native
 
 
-@pytest.mark.parametrize("cache_type", ["f16", "q8", "q4", "q8/q4"])
+@pytest.mark.parametrize("cache_type", ["f32", "f16", "q8", "q4", "q8/q4"])
 def test_blocks_live_until_their_last_reference(cache_type: str) -> None:
     cache = _native.KVCache(2, 3, 64, cache_type)
     assert cache.block_positions == 32

@@ -2,10 +2,12 @@
 #include "executor.h"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <thread>
 #include <tuple>
 
 #include "check.h"
@@ -644,6 +646,61 @@ TEST(adapters_in_one_step_do_not_meet) {
             CHECK(together == alone);
         }
     }
+}
+
+TEST(adapters_come_and_go_while_threads_step) {
+    const Model model{Options{}};
+    const std::vector<int32_t> tokens = some_tokens(40);
+    constexpr size_t callers = 3;
+    auto common = std::make_shared<const Adapted>(model, Type::BF16, callers);
+    std::vector<std::vector<float>> alone;
+    for (uint32_t seed = 0; seed < callers; ++seed) {
+        const Adapted own(model, Type::F32, seed);
+        alone.push_back(Session(model, 1, "", "f16", own.adapter.get()).feed(tokens));
+    }
+    alone.push_back(Session(model, 1, "", "f16", common->adapter.get()).feed(tokens));
+    Session session(model, 2, "");
+    // Two texts in one step: with an adapter that nobody else has, and with one that all have.
+    const auto agree = [&](size_t seed, const Adapted& shared) {
+        const auto own = std::make_unique<Adapted>(model, Type::F32, static_cast<uint32_t>(seed));
+        const std::vector<int32_t> one = {session.cache->allocate(), session.cache->allocate()};
+        const std::vector<int32_t> two = {session.cache->allocate(), session.cache->allocate()};
+        const int count = static_cast<int>(tokens.size());
+        std::vector<int32_t> both = tokens;
+        both.insert(both.end(), tokens.begin(), tokens.end());
+        std::vector<int32_t> picks;
+        for (int i = 0; i < 2 * count; ++i) {
+            picks.push_back(i);
+        }
+        std::vector<float> out(both.size() * vocabulary);
+        session.executor->run(both.data(), 2 * count,
+                              {{count, 0, 0, one.data(), 2, own->adapter.get()},
+                               {count, 0, 0, two.data(), 2, shared.adapter.get()}},
+                              picks.data(), 2 * count, out.data());
+        for (int32_t block : {one[0], one[1], two[0], two[1]}) {
+            session.cache->release(block);
+        }
+        std::vector<float> expected = alone[seed];
+        expected.insert(expected.end(), alone.back().begin(), alone.back().end());
+        return out == expected;
+    };
+    std::array<int, callers> agreed{};
+    std::vector<std::thread> threads;
+    for (size_t caller = 0; caller < callers; ++caller) {
+        threads.emplace_back([&, caller, shared = common] {
+            for (size_t round = 0; round < 6; ++round) {
+                agreed[caller] += agree((caller + round) % callers, *shared) ? 1 : 0;
+            }
+        });
+    }
+    common.reset();  // whichever thread is done last drops it
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    for (int rounds : agreed) {
+        CHECK_EQUAL(rounds, 6);
+    }
+    CHECK_EQUAL(session.cache->blocks_in_use(), size_t{0});
 }
 
 TEST(wrong_adapters_are_refused) {

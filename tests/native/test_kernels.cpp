@@ -508,6 +508,13 @@ std::vector<uint8_t> random_side(CacheType type, int width, Random& random) {
     for (uint8_t& byte : side) {
         byte = static_cast<uint8_t>(random());
     }
+    if (type == CacheType::F32) {
+        for (size_t at = 0; at < side.size(); at += 4) {
+            const float number = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 1000.0f;
+            std::memcpy(side.data() + at, &number, sizeof number);
+        }
+        return side;
+    }
     const size_t halves = type == CacheType::F16 ? 0 : cache_number_bytes(type, width);
     for (size_t at = halves; at < side.size(); at += 2) {
         const uint16_t half = static_cast<uint16_t>((random() & 0x83ffu) | 14 << 10);
@@ -520,7 +527,7 @@ std::vector<uint8_t> random_side(CacheType type, int width, Random& random) {
 template <typename Body>
 void for_each_side(const Body& body) {
     for (const Kernels* kernels : available_kernels()) {
-        for (CacheType type : {CacheType::F16, CacheType::Q8, CacheType::Q4}) {
+        for (CacheType type : {CacheType::F32, CacheType::F16, CacheType::Q8, CacheType::Q4}) {
             for (int width : {16, 32, 48, 64, 80, 96, 128}) {
                 if (type == CacheType::Q4 && width % 32 != 0) {
                     continue;

@@ -54,6 +54,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 class CacheKind(StrEnum):
     """How the cache keeps keys and values."""
 
+    F32 = "f32"
     F16 = "f16"
     Q8 = "q8"
     Q8_Q4 = "q8/q4"

@@ -21,7 +21,7 @@ from pocketlm.models.program import Attend, Embed, Operation, Pick, Program, Pro
 if TYPE_CHECKING:
     from pocketlm.formats.checkpoint import Tensor
 
-_KINDS = ("f16", "q8", "q4")
+_KINDS = ("f32", "f16", "q8", "q4")
 #: In 8 bits what is lost drowns in what rounding activations to 8 bits changes (docs/decisions.md).
 DEFAULT_CACHE_TYPE = "q8"
 #: Of keys and values alike, or keys/values.

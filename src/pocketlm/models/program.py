@@ -218,14 +218,19 @@ class Program:
     def cache_bytes(self, tokens: int = 1, cache_type: str = "f16") -> int:
         """Bytes of cache that `tokens` positions of one sequence need, at most the window's.
 
-        `cache_type` is "f16", "q8" or "q4"; or one for keys and one for values: "q8/q4". A head is
-        padded to a multiple of 16 numbers; below 16 bits, each 32 share a 16-bit scale.
+        `cache_type` is "f32", "f16", "q8" or "q4"; or one for keys and one for values: "q8/q4". A
+        head is padded to a multiple of 16 numbers; below 16 bits, each 32 share a 16-bit scale.
         """
         seen = tokens if self.window is None else min(tokens, self.window)
         keys, _, values = cache_type.partition("/")
         padded = -(-self.head_dim // 16) * 16
         scales = 2 * -(-padded // 32)
-        per_head = {"f16": 2 * padded, "q8": padded + scales, "q4": padded // 2 + scales}
+        per_head = {
+            "f32": 4 * padded,
+            "f16": 2 * padded,
+            "q8": padded + scales,
+            "q4": padded // 2 + scales,
+        }
         return self.layers * self.kv_heads * (per_head[keys] + per_head[values or keys]) * seen
 
 

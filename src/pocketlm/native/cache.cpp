@@ -13,6 +13,9 @@ namespace {
 constexpr int widest_head = 4096;
 
 CacheType type_named(const std::string& name) {
+    if (name == "f32") {
+        return CacheType::F32;
+    }
     if (name == "f16") {
         return CacheType::F16;
     }
@@ -22,7 +25,7 @@ CacheType type_named(const std::string& name) {
     if (name == "q4") {
         return CacheType::Q4;
     }
-    throw std::invalid_argument("a cache is of type f16, q8 or q4, not " + name);
+    throw std::invalid_argument("a cache is of type f32, f16, q8 or q4, not " + name);
 }
 
 // A group as -8 … 7 times a scale. The number that is largest becomes -8, so that all 16 are of use;
@@ -212,6 +215,13 @@ void KVCache::store(int block, int layer, int head, int position, const float* k
 }
 
 void KVCache::store_key(uint8_t* out, int position, const float* row, const Kernels& kernels) const {
+    if (key_type_ == CacheType::F32) {
+        float* const keys_out = reinterpret_cast<float*>(out);
+        for (int dim = 0; dim < padded_dim_; ++dim) {
+            keys_out[dim * block_positions + position] = row[dim];
+        }
+        return;
+    }
     if (key_type_ == CacheType::F16) {
         uint16_t halves[widest_head];
         kernels.half_from_float(row, padded_dim_, halves);
@@ -242,6 +252,10 @@ void KVCache::store_key(uint8_t* out, int position, const float* row, const Kern
 
 void KVCache::store_value(uint8_t* out, int position, const float* row,
                           const Kernels& kernels) const {
+    if (value_type_ == CacheType::F32) {
+        std::copy_n(row, padded_dim_, reinterpret_cast<float*>(out) + position * padded_dim_);
+        return;
+    }
     if (value_type_ == CacheType::F16) {
         kernels.half_from_float(row, padded_dim_,
                                 reinterpret_cast<uint16_t*>(out) + position * padded_dim_);

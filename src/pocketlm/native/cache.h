@@ -22,7 +22,7 @@ void turn_groups(float* row, int count);
 
 class KVCache {
   public:
-    // `type` is "f16", "q8" or "q4"; or one for keys and one for values: "q8/q4". Throws
+    // `type` is "f32", "f16", "q8" or "q4"; or one for keys and one for values: "q8/q4". Throws
     // std::invalid_argument.
     KVCache(int layers, int heads, int head_dim, const std::string& type);
 

@@ -19,7 +19,9 @@ namespace pocketlm {
 // Sixteen keys of one dimension, from `position` on.
 template <typename V, CacheType type>
 static inline V read_keys(const uint8_t* keys, int dim, int position) {
-    if constexpr (type == CacheType::F16) {
+    if constexpr (type == CacheType::F32) {
+        return V::load(reinterpret_cast<const float*>(keys) + dim * block_positions + position);
+    } else if constexpr (type == CacheType::F16) {
         return V::halves(keys + 2 * (dim * block_positions + position));
     } else if constexpr (type == CacheType::Q8) {
         return V::bytes(keys + dim * block_positions + position);
@@ -33,7 +35,9 @@ static inline V read_keys(const uint8_t* keys, int dim, int position) {
 // Sixteen numbers of one position's value, from `dim` on.
 template <typename V, CacheType type>
 static inline V read_values(const uint8_t* values, int head_dim, int position, int dim) {
-    if constexpr (type == CacheType::F16) {
+    if constexpr (type == CacheType::F32) {
+        return V::load(reinterpret_cast<const float*>(values) + position * head_dim + dim);
+    } else if constexpr (type == CacheType::F16) {
         return V::halves(values + 2 * (position * head_dim + dim));
     } else if constexpr (type == CacheType::Q8) {
         return V::bytes(values + position * head_dim + dim);
@@ -78,7 +82,7 @@ static inline void match_rows(const uint8_t* keys, int head_dim, const float* qu
             for (int i = 0; i < together; ++i) {
                 const int at = position + 16 * i;
                 V scale = V::all(1.0f);
-                if constexpr (type != CacheType::F16) {
+                if constexpr (cache_scaled(type)) {
                     scale = read_scales<V, type>(keys, head_dim, first / cache_group, at);
                 }
                 for (int row = 0; row < rows; ++row) {
@@ -97,7 +101,7 @@ static inline void blend_columns(const uint8_t* values, int head_dim, int dim, i
                                  const float* weights, float* sums) {
     float scaled[rows * block_positions];
     const float* factors = weights;
-    if constexpr (type != CacheType::F16) {
+    if constexpr (cache_scaled(type)) {
         for (int position = 0; position < block_positions; position += 16) {
             const V scale = read_scales<V, type>(values, head_dim, dim / cache_group, position);
             for (int row = 0; row < rows; ++row) {

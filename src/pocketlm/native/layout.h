@@ -184,22 +184,31 @@ constexpr size_t group_at(Layout layout, int group) {
 //   Q4   nibbles meaning -8 … 7, and scales as Q8. A byte holds dimensions d (low) and d + 16 (high) of
 //        a group: keys are [group][16][32 positions], values [32 positions][group][16]. Keys and
 //        queries are turned first (cache.h), and head_dim is a multiple of 32.
-enum class CacheType { F16, Q8, Q4 };
-constexpr int cache_type_count = 3;
+//   F32  float32
+enum class CacheType { F16, Q8, Q4, F32 };
+constexpr int cache_type_count = 4;
 constexpr int block_positions = 32;
 constexpr int cache_group = 32;
+
+// Whether numbers are quants, of which each group has a scale.
+constexpr bool cache_scaled(CacheType type) {
+    return type == CacheType::Q8 || type == CacheType::Q4;
+}
 
 // Bytes of a side without its scales.
 constexpr size_t cache_number_bytes(CacheType type, int head_dim) {
     const size_t numbers = static_cast<size_t>(block_positions) * static_cast<size_t>(head_dim);
-    return type == CacheType::F16 ? 2 * numbers : type == CacheType::Q8 ? numbers : numbers / 2;
+    return type == CacheType::F32   ? 4 * numbers
+           : type == CacheType::F16 ? 2 * numbers
+           : type == CacheType::Q8  ? numbers
+                                    : numbers / 2;
 }
 
 // Bytes of a side.
 constexpr size_t cache_side_bytes(CacheType type, int head_dim) {
     const size_t groups = static_cast<size_t>((head_dim + cache_group - 1) / cache_group);
     return cache_number_bytes(type, head_dim) +
-           (type == CacheType::F16 ? 0 : 2 * groups * static_cast<size_t>(block_positions));
+           (cache_scaled(type) ? 2 * groups * static_cast<size_t>(block_positions) : 0);
 }
 
 }  // namespace pocketlm
