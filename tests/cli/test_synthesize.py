@@ -9,6 +9,7 @@ import time
 import pytest
 from program import PROGRAM, check_refusal
 from tests.recipe.data.synthesis.writers import good, prose, writing
+from tests.serve.servers import MODEL, end, start
 
 from pocketlm.recipe.data.synthesis.plan import read
 
@@ -137,8 +138,6 @@ def test_refusals(pocketlm, plan):
 
 def test_by_a_real_model_and_into_a_build(pocketlm, tmp_path, smollm2):
     """A model of 135 million parameters writes paragraphs, if asked in simple words."""
-    from servers import end, start
-
     (tmp_path / "simple.txt").write_text(
         "Explain to {audience}: {topic}. Write one paragraph of {least} to {most} words. {style}."
     )
@@ -170,7 +169,7 @@ tasks: 1
     counts = json.loads(result.stdout)
     (kind,) = counts["kinds"].values()
     assert kind["documents"] == 2
-    assert counts["model"] == "SmolLM2-135M-Instruct.Q4_1"
+    assert counts["model"] == MODEL
     assert counts["prompt_tokens"] > 2 * 20
     lines = (out / "documents/textbook.jsonl").read_text().splitlines()
     texts = [json.loads(line)["text"] for line in lines]

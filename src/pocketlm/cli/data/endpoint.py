@@ -25,10 +25,10 @@ Parallel = Annotated[
 ]
 
 
-def endpoint(url: str, model: str | None) -> "Endpoint":
-    """The endpoint. Raises EndpointError where nothing answers."""
+def endpoint(url: str, model: str | None, seconds: float = 300) -> "Endpoint":
+    """The endpoint, with so long for each request. Raises EndpointError where nothing answers."""
     import os
 
     from pocketlm.recipe.data.endpoint import Endpoint
 
-    return Endpoint(url, model, os.environ.get("POCKETLM_ENDPOINT_KEY"))
+    return Endpoint(url, model, os.environ.get("POCKETLM_ENDPOINT_KEY"), seconds=seconds)

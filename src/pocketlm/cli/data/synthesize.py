@@ -62,7 +62,7 @@ def synthesize(
         )
     folder = out or Path(wanted.name)
     with Status() as status:
-        asked = endpoint(address, model or wanted.endpoint.model)
+        asked = endpoint(address, model or wanted.endpoint.model, wanted.endpoint.seconds)
         counts = synthesise(
             wanted, folder, asked, parallel or wanted.endpoint.parallel, status.show
         )

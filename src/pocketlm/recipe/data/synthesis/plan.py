@@ -140,6 +140,8 @@ class EndpointPlan(Strict):
     model: str | None = None
     """Without one, the first that the endpoint has."""
     parallel: Annotated[int, Field(ge=1, le=256)] = 4
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600
+    """Longest time for one answer; a slow machine that writes several at once may need more."""
     price: Price | None = None
 
 
