@@ -82,7 +82,7 @@ def test_bits_are_counted_by_the_byte(asked):
 def test_guessing_is_said(asked):
     assert "no arm is better than guessing" not in said(scored(asked, {}))
     worse = {(arm, "choices"): -0.5 for arm in ("raw", "filtered", "mixed")}
-    assert "log share: no arm is better than guessing (-1.3863 nats)" in said(scored(asked, worse))
+    assert "option's log share: no arm is better than guessing (-1.3863 nats)" in said(scored(asked, worse))
 
 
 def test_one_seed_tells_nothing_apart(asked):

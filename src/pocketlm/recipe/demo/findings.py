@@ -39,13 +39,11 @@ class Measure:
 MEASURES = (
     Measure("text-textbook", "Held-back filtered text", "bits a byte", True, 4),
     Measure("text-raw", "Held-back raw text", "bits a byte", True, 4),
-    Measure(
-        "choices", "Four options, the right one's log share", "nats", False, 4, chance=-math.log(4)
-    ),
+    Measure("choices", "Right option's log share", "nats", False, 4, chance=-math.log(4)),
     Measure("pairs", "Minimal pairs", "% right", False, 2, scale=100, chance=0.5),
     Measure(
         "choices-right",
-        "Four options, right one first",
+        "Right option of four first",
         "% right",
         False,
         2,

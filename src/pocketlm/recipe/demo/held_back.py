@@ -8,9 +8,10 @@ It knows texts and items; it asks no model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -32,9 +33,12 @@ from pocketlm.recipe.train.tell import Tell
 WORDS = 13
 #: Share of a document's runs that may be known, and yet it counts as unseen.
 KNOWN = 0.05
+#: Words of a run that no item may share with a text that an arm reads.
+ITEM_WORDS = 8
 #: Tokens of each set that training's curves are drawn by.
 CURVE_TOKENS = 16_384
 _SEED = 1
+_Item = TypeVar("_Item", Choice, Pair)
 
 
 class Left(BaseModel):
@@ -54,6 +58,8 @@ class HeldBack(BaseModel):
     sets: dict[str, Left]
     choices: int
     pairs: int
+    known_items: int
+    """Items left out because words of them are in a text that an arm reads."""
 
 
 def prepare(setting: Demonstration, layout: Layout, tell: Tell) -> HeldBack:
@@ -67,7 +73,8 @@ def prepare(setting: Demonstration, layout: Layout, tell: Tell) -> HeldBack:
     tell("comparing held-back text with what the arms read")
     layout.held_back("raw").parent.mkdir(exist_ok=True)
     layout.items("pairs").parent.mkdir(exist_ok=True)
-    known = _runs_of(text for arm in ARMS for _, text in lines(layout.documents(arm)))
+    read = [hashes(plain_words(text)) for arm in ARMS for _, text in lines(layout.documents(arm))]
+    known = _runs_of(read, WORDS)
     left = {name: _choose(layout, name, arm, known) for name, arm in SETS.items()}
     tokenizer = from_folder(layout.tokenizer)
     for name in SETS:
@@ -81,11 +88,18 @@ def prepare(setting: Demonstration, layout: Layout, tell: Tell) -> HeldBack:
     tell("making items of held-back text")
     # Of all held-back text, not of the filtered: no arm's way of choosing chooses the items.
     texts = [text for _, text in lines(layout.held_back("raw"))]
-    choices = items.choices(texts, count=setting.judging.choices, seed=_SEED)
-    pairs = items.pairs(texts, count=setting.judging.pairs, seed=_SEED)
+    known = _runs_of(read, ITEM_WORDS)
+    wanted = setting.judging
+    # More than is wanted, as some will be known.
+    more = items.choices(texts, count=2 * wanted.choices, seed=_SEED)
+    choices = _unknown(more, [f"{each.context} {each.options[each.right]}" for each in more], known)
+    others = items.pairs(texts, count=2 * wanted.pairs, seed=_SEED)
+    pairs = _unknown(others, [each.good for each in others], known)
+    left_out = len(more) + len(others) - len(choices) - len(pairs)
+    choices, pairs = _drawn(choices, wanted.choices), _drawn(pairs, wanted.pairs)
     _write(layout.items("choices"), choices)
     _write(layout.items("pairs"), pairs)
-    held_back = HeldBack(sets=left, choices=len(choices), pairs=len(pairs))
+    held_back = HeldBack(sets=left, choices=len(choices), pairs=len(pairs), known_items=left_out)
     with new_file(done) as file:
         file.write(held_back.model_dump_json(indent=1).encode() + b"\n")
     return held_back
@@ -124,10 +138,24 @@ def _choose(layout: Layout, name: str, arm: str, known: Hashes) -> Left:
     return Left(documents=kept, bytes=size, overlapping=overlapping, short=short)
 
 
-def _runs_of(texts: Iterable[str]) -> Hashes:
-    """All runs of words of the texts, sorted, each once."""
-    each = [runs(hashes(plain_words(text)), WORDS) for text in texts]
-    return np.unique(np.concatenate(each)) if each else np.zeros(0, np.uint64)
+def _unknown(made: Sequence[_Item], texts: Sequence[str], known: Hashes) -> list[_Item]:
+    """Items, each with its right text, that share no run of words with `known`."""
+    return [
+        item
+        for item, text in zip(made, texts, strict=True)
+        if not _within(runs(hashes(plain_words(text)), ITEM_WORDS), known).any()
+    ]
+
+
+def _drawn(made: Sequence[_Item], count: int) -> list[_Item]:
+    """So many of them, of all kinds alike, in their order."""
+    chosen = random.Random(_SEED).sample(range(len(made)), min(count, len(made)))
+    return [made[place] for place in sorted(chosen)]
+
+
+def _runs_of(texts: Iterable[Hashes], length: int) -> Hashes:
+    """All runs of so many words of texts whose words are hashed; sorted, each once."""
+    return np.unique(np.concatenate([runs(words, length) for words in texts]))
 
 
 def _within(found: Hashes, known: Hashes) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

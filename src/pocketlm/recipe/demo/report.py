@@ -25,7 +25,7 @@ from pocketlm.recipe.demo import material, training, wording
 from pocketlm.recipe.demo.arms import Arm, Arms
 from pocketlm.recipe.demo.configuration import Demonstration
 from pocketlm.recipe.demo.findings import MEASURES, Comparison, Findings, Measure
-from pocketlm.recipe.demo.held_back import KNOWN, WORDS, HeldBack
+from pocketlm.recipe.demo.held_back import ITEM_WORDS, KNOWN, WORDS, HeldBack
 from pocketlm.recipe.demo.judging import Asked
 from pocketlm.recipe.demo.layout import ARMS, SETS, TITLES, Layout
 from pocketlm.recipe.demo.pictures import Bar, curves, intervals
@@ -141,7 +141,7 @@ def _found(made: Made) -> Section:
     columns = ["measure", *(TITLES[arm] for arm in ARMS), "guessing", "items"]
     section.tables.append(Table(columns, rows))
     section.notes.append(
-        f"Means over {len(made.found.seeds)} seeds and all items; the small numbers are 95 % "
+        f"Means over all seeds ({len(made.found.seeds)}) and items; the small numbers are 95 % "
         "intervals over the seeds. In the pictures a ring is a seed, the thin line the interval "
         "over seeds, the broad one that over items."
     )
@@ -382,8 +382,9 @@ def _mean(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, f
 def _items(made: Made) -> Section:
     section = Section("items", "Items by kind")
     section.words.append(
-        "All made of held-back text that no arm read. Means over seeds; intervals over the items "
-        "of the kind."
+        f"All made of held-back text. Those that share a run of {ITEM_WORDS} words with a text "
+        f"that an arm reads were left out ({made.held_back.known_items:,}). Means over seeds; "
+        "intervals over the items of the kind."
     )
     titles = {measure.key: measure for measure in MEASURES}
     for key, kinds in made.found.kinds.items():

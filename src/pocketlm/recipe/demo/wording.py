@@ -40,7 +40,9 @@ def _compared(found: Findings, before: str, after: str) -> str:
         if these:
             parts.append(f"{verdict} on {_listed(these)}")
     alike = [c.measure.title.lower() for c in of if c.verdict == "not told apart"]
-    if alike:
+    if len(alike) == len(of):
+        parts.append("not told apart by any measure")
+    elif alike:
         parts.append(f"not told apart on {_listed(alike)}")
     return f"The arm {TITLES[after]!r} beside the arm {TITLES[before]!r}: {'; '.join(parts)}."
 
