@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketlm.cli import looking, options, tools
+from pocketlm.cli import looking, options, tongue, tools
 from pocketlm.errors import HistoryError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def chat(
     cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
     lora: options.Lora = None,
+    language: tongue.Wanted = None,
     no_prefix_cache: options.NoPrefixCache = False,
     offline: options.Offline = False,
 ) -> None:
@@ -71,6 +72,7 @@ def chat(
       pocketlm chat --search docs,wiki
       pocketlm chat --tools calculator,dates
       pocketlm chat phi3 --lora czech-adapter
+      pocketlm chat --language auto
       pocketlm chat --tools files,python --folder ~/notes --allow run_python
     """
     from pocketlm.chat.history import History
@@ -119,7 +121,8 @@ def chat(
                 lora=options.loras(lora),
             ) as opened,
         ):
-            talk = Talk(opened, name, history, sampling, used, looked)
+            speaks = tongue.of(opened, name, language, store.home, options.loras(lora))
+            talk = Talk(opened, name, history, sampling, used, looked, speaks)
             if last is not None:
                 talk.resume(last.id)
             if system is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketlm.cli import options, tools
+from pocketlm.cli import options, tongue, tools
 from pocketlm.errors import ParameterError
 
 
@@ -33,6 +33,7 @@ def run(
     cache_type: options.CacheType = options.CacheKind.Q8,
     quantize: options.Quantize = None,
     lora: options.Lora = None,
+    language: tongue.Wanted = None,
     no_prefix_cache: options.NoPrefixCache = False,
     schema: Annotated[
         Path | None,
@@ -67,11 +68,13 @@ def run(
       pocketlm run smollm2 "Is water wet?" --regex "yes|no"
       pocketlm run smollm2 "What is 17% of 2,340?" --tools calculator
       pocketlm run phi3 "Ahoj!" --lora czech-adapter --lora tone.gguf:0.5
+      pocketlm run smollm2 "Was ist ein Baum?" --language auto
     """
     from pocketlm.cli.answer import loaded, say
     from pocketlm.cli.attach import compose, piped_input, text_of
     from pocketlm.engine.constraint import from_options
     from pocketlm.engine.sampling import SamplingParameters
+    from pocketlm.store.store import default_home
 
     if TYPE_CHECKING:
         from pocketlm.chat.prompt import Message
@@ -117,6 +120,9 @@ def run(
             lora=options.loras(lora),
         ) as opened,
     ):
+        speaks = tongue.of(opened, model, language, default_home(), options.loras(lora))
+        if speaks is not None:
+            speaks.hear(prompt or text)
         if used is not None:
             turn = used.turn(opened, messages, sampling)
             answer = tools.say(turn, quiet=json)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pocketlm.api import Generation, Model
     from pocketlm.chat.history import History
     from pocketlm.chat.prompt import Message
+    from pocketlm.cli.tongue import Tongue
     from pocketlm.cli.tools import Tools
 
 #: Seconds between two savings of an answer that is being written.
@@ -41,8 +42,12 @@ class Talk:
         sampling: Mapping[str, Any],
         tools: "Tools | None",
         looking: Looking,
+        tongue: "Tongue | None" = None,
     ) -> None:
-        """Begin a new conversation. `name` is the model's; `sampling` goes to every answer."""
+        """Begin a new conversation. `name` is the model's; `sampling` goes to every answer.
+
+        A `tongue` chooses by each message which adapter answers.
+        """
         self.model = model
         self.name = name
         self.conversation = Conversation()
@@ -50,12 +55,15 @@ class Talk:
         self.sampling = sampling
         self.tools = tools
         self.looking = looking
+        self.tongue = tongue
         self._last: Generation | None = None
 
     def hear(self, text: str) -> Answer | None:
         """Do what was said: a command, or a message to answer. Raises Leave or pocketlm.Error."""
         if text.startswith("/"):
             return self._command(text)
+        if self.tongue is not None:
+            self.tongue.hear(text)
         self.conversation.add_user(text)
         return self._answer()
 
@@ -63,6 +71,10 @@ class Talk:
         """Go on with an earlier conversation, whose end is shown."""
         fingerprint = self.model.tokenizer.fingerprint
         self.conversation = self.history.load(number, fingerprint=fingerprint)
+        if self.tongue is not None:
+            for message in self.conversation.messages:
+                if message["role"] == "user":
+                    self.tongue.hear(str(message["content"]), quiet=True)
         self._replay()
 
     def _replay(self, turns: int = 2) -> None:

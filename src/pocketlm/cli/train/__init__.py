@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketlm.cli.options import Json
+from pocketlm.cli.train.demo import demo
+from pocketlm.cli.train.language import language
 
 if TYPE_CHECKING:
     from pocketlm.cli.train.then import Quantization
     from pocketlm.recipe.train.configuration import DpoRun, LoraRun, PretrainRun, SftRun
 
 app = typer.Typer(
-    help="Train a model: tokenizer, pretraining, fine-tuning, preference, distillation.",
+    help="Train a model: tokenizer, pretraining, tuning, preference, distillation, a language.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+app.command()(language)
+app.command()(demo)
 
 Configuration = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file; docs/training.md has its fields.")
@@ -160,7 +165,7 @@ def _pretrain(run: PretrainRun, show: bool, then: str | None, json: bool) -> Non
     from pocketlm.cli.output import Status, table
 
     quantization = _quantization(then)
-    _quietly()
+    quietly()
     if show:
         from pocketlm.recipe.train.plan import plan
 
@@ -180,7 +185,7 @@ def _tune(
     from pocketlm.cli.output import Status, table
 
     quantization = _quantization(then, base)
-    _quietly()
+    quietly()
     if show:
         from pocketlm.recipe.train.tuning_plan import rows
 
@@ -215,7 +220,7 @@ def _finish(place: Path, quantization: Quantization | None, json: bool) -> None:
         print(json_format.dumps(found))
 
 
-def _quietly() -> None:
+def quietly() -> None:
     """Keep libraries from writing between our lines."""
     import logging
     import warnings

@@ -1,8 +1,8 @@
 """A corpus of one language: from files to filtered documents, and from those to shards.
 
 The documents are made by a recipe of `pocketlm data build`, which it writes. Of what is left a
-fiftieth is held back, chosen by a hash of each text, and the rest is trained on. It knows recipes and
-shards; it knows no model.
+fiftieth is held back, chosen by a hash of each text, and the rest is trained on. It knows recipes
+and shards; it knows no model.
 """
 
 from __future__ import annotations

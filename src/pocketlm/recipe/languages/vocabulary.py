@@ -1,7 +1,9 @@
 """More words for a tokenizer: byte-pair encoding, continued on texts of another language.
 
 What the tokenizer makes of a text stays the beginning: new merges come after all of its own, and
-join its tokens. So a text that has none of the new words becomes the same ids as before. Each new
+join its tokens. So a text that has none of the new words becomes the same ids as before. Byte-level
+tokenizers (GPT-2's, SmolLM2's) and those that fall back to bytes (LLaMA's, Phi-3's) are extended
+alike; the latter also get characters that they had no token for. Each new
 token begins as the mean of the tokens that stood for it, in the embedding and in the head: the
 model reads nearly what it read, in fewer steps (Gee et al. 2022).
 
@@ -105,7 +107,7 @@ def _learned(words: Counter[Word], count: int, least: int) -> list[tuple[Word, W
 
 
 def _extended(
-    vocabulary: Vocabulary, characters: list[str], merges: list[tuple[Word, Word]]
+    vocabulary: Vocabulary, characters: list[str], learned: list[tuple[Word, Word]]
 ) -> Extension:
     tokens = [*vocabulary.tokens, *characters]
     first = len(vocabulary.tokens)
@@ -117,7 +119,7 @@ def _extended(
     pieces = [[bytes_[byte] for byte in character.encode()] for character in characters]
     spelled, known = tuple(tokens), set(tokens)
     added: list[tuple[str, str]] = []
-    for sides in merges:
+    for sides in learned:
         left, right = ("".join(spelled[id] for id in side) for side in sides)
         added.append((left, right))
         if left + right not in known:  # the old merges may reach an old token in fewer ways
@@ -131,14 +133,17 @@ def _extended(
                 ]
             )
     kinds = [*vocabulary.kinds, *[int(Kind.NORMAL)] * (len(tokens) - first)]
-    if not vocabulary.byte_level:
-        added = _every_way(tokens, kinds, first, added)
+    merges = (
+        [*vocabulary.merges, *added]
+        if vocabulary.byte_level
+        else _every_way(vocabulary, tokens, kinds, added)
+    )
     extended = Vocabulary(
         **{
             **vars(vocabulary),
             "tokens": tokens,
             "kinds": kinds,
-            "merges": [*vocabulary.merges, *added],
+            "merges": merges,
             "scores": (),  # the merges say it, and are one with those of before
             "control": {},
         }
@@ -148,20 +153,36 @@ def _extended(
 
 
 def _every_way(
-    tokens: list[str], kinds: list[int], first: int, learned: list[tuple[str, str]]
+    vocabulary: Vocabulary, tokens: list[str], kinds: list[int], learned: list[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """The merges of new tokens, those from `first` on, as SentencePiece has them: a token is joined
-    from any two that spell it, the first learned of them first. (Files that hold scores instead of
+    """The merges of a vocabulary that falls back to bytes, with those of its new tokens.
+
+    As SentencePiece has them: a token is joined from any two that spell it, and when is the token's
+    own matter. So a new token comes after all old ones, however it is joined, and where it gives a
+    new way to an old one, that comes with the others of the old one. (Files that hold scores and no
     merges, as GGUF does, can say nothing else.)
     """
-    fresh = {token: place for place, token in enumerate(tokens[first:])}
-    scores = [-1.0 - fresh[token] if token in fresh else 0.0 for token in tokens]
-    ways = [
-        (left, right)
-        for left, right in merges_from_scores(tokens, kinds, scores)
-        if left + right in fresh
-    ]
-    return [merge for merge in learned if "".join(merge) not in fresh] + ways
+    first = len(vocabulary.tokens)
+    place = {token: id for id, token in enumerate(tokens)}
+    scores = [min(0.0, float(first - 1 - id)) for id in range(len(tokens))]
+    fresh: list[tuple[str, str]] = []
+    late: dict[str, list[tuple[str, str]]] = {}
+    for left, right in merges_from_scores(tokens, kinds, scores):
+        if place[left + right] >= first:
+            fresh.append((left, right))
+        elif max(place[left], place[right]) >= first:
+            late.setdefault(left + right, []).append((left, right))
+    last = {left + right: index for index, (left, right) in enumerate(vocabulary.merges)}
+    merges: list[tuple[str, str]] = []
+    for index, (left, right) in enumerate(vocabulary.merges):
+        merges.append((left, right))
+        if index == last[left + right]:
+            merges += late.pop(left + right, [])
+    merges += fresh
+    for ways in late.values():  # of tokens that nothing made so far
+        merges += ways
+    known = set(merges)
+    return merges + [merge for merge in learned if merge not in known]
 
 
 def grow(model: transformers.PreTrainedModel, extension: Extension) -> None:
