@@ -9,6 +9,7 @@ stands beside an indented one before it, with a colon. It knows no page widths a
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _GLYPHS = {"aq": "'", "dq": '"', "oq": "'", "cq": "'", "lq": '"', "rq": '"', "Aq": "'"}
 _GLYPHS |= {"em": " - ", "en": "-", "hy": "-", "mi": "-", "pl": "+", "+-": "+/-", "eq": "="}
@@ -16,6 +17,8 @@ _GLYPHS |= {"bu": "*", "co": "(C)", "rg": "(R)", "sc": "§", "ss": "ß", "de": "
 _GLYPHS |= {"rs": "\\", "sl": "/", "ba": "|", "ha": "^", "ti": "~", "ga": "`", "at": "@"}
 _GLYPHS |= {"sh": "#", "Do": "$", "lB": "[", "rB": "]", "lC": "{", "rC": "}", "mu": "x"}
 _GLYPHS |= {each: each for each in ("->", "<-", "<=", ">=")}
+_ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", ":": "\u0308", "~": "\u0303"}
+_ACCENTS |= {",": "\u0327", "o": "\u030a"}
 _SIGNS = {"-": "-", "e": "\\", " ": " ", "~": " ", "0": " ", "'": "'", "`": "`", ".": "."}
 _ESCAPE = re.compile(
     r"\\(?:"
@@ -34,7 +37,24 @@ _LITERAL = {"nf", "EX", "TS", "Vb"}
 _FILLED = {"fi", "EE", "TE", "Ed", "Ve"}
 _CONDITIONS = {"ie", "el", "if", "while"}
 _DEFINITIONS = {"de", "de1", "am", "ig"}
-_SILENT = {"TH", "Dt", "Dd", "Os", "UE", "ME", "SY", "YS", "PD", "DT", "Bk", "Ek", "Rs", "Re", "Sm", "IX"}
+_SILENT = {
+    "TH",
+    "Dt",
+    "Dd",
+    "Os",
+    "UE",
+    "ME",
+    "SY",
+    "YS",
+    "PD",
+    "DT",
+    "Bk",
+    "Ek",
+    "Rs",
+    "Re",
+    "Sm",
+    "IX",
+}
 _CALLABLE = {"Ad", "An", "Ar", "Cd", "Cm", "Dv", "Em", "Er", "Ev", "Fa", "Fn", "Ft", "Ic", "In"}
 _CALLABLE |= {"Li", "Lk", "Ms", "Mt", "No", "Nm", "Pa", "St", "Sy", "Ta", "Tn", "Va", "Vt", "Ns"}
 _AROUND = {"Op": "[]", "Dq": '""', "Qq": '""', "Sq": "''", "Pq": "()", "Bq": "[]", "Aq": "<>"}
@@ -101,7 +121,8 @@ class _Page:
         if name in _CONDITIONS:
             self._depth = max(0, rest.count("\\{") - rest.count("\\}"))
         elif name in _DEFINITIONS:
-            self._until = "." + (rest.split()[1] if name != "ig" and len(rest.split()) > 1 else ".")
+            ends = rest.split()[1:2] if name != "ig" else []
+            self._until = "." + (ends[0] if ends else ".")
         elif name.lower() in ("sh", "ss"):
             self._fill(True)
             heading = " ".join(_arguments(rest))
@@ -197,5 +218,7 @@ def _escaped(match: re.Match[str]) -> str:
     if glyph:
         if re.fullmatch(r"u[0-9A-F]{4}", glyph):
             return chr(int(glyph[1:], 16))
+        if len(glyph) == 2 and glyph[0] in _ACCENTS and glyph[1].isalpha():
+            return unicodedata.normalize("NFC", glyph[1] + _ACCENTS[glyph[0]])
         return _GLYPHS.get(glyph, "")
     return _SIGNS.get(match["sign"] or "", "")

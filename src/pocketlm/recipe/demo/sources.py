@@ -77,8 +77,8 @@ def _of_debian() -> Iterator[Candidate]:
         if not _is_free_file(copyright_file):
             continue
         for line in listing.read_text("utf-8", "replace").splitlines():
-            if kind := _kind_of_path(line):
-                path = Path(line)
+            path = Path(line)
+            if (kind := _kind_of_path(line)) and path.is_file():
                 yield Candidate(
                     kind, line, str(copyright_file), functools.partial(_READ[kind], path)
                 )
@@ -186,8 +186,9 @@ def _of_python() -> Iterator[Candidate]:
 
 def _of_distribution(found: importlib.metadata.Distribution) -> Iterator[Candidate]:
     record, about = found.read_text("RECORD"), found.metadata
-    said = [about.get("License-Expression"), about.get("License"), *about.get_all("Classifier", [])]
-    if not record or not is_free(" ; ".join(each for each in said if each)):
+    fields = ("License-Expression", "License", "Classifier")
+    said = [each for field in fields for each in about.get_all(field, [])]
+    if not record or not is_free(" ; ".join(said)):
         return
     base = Path(str(found.locate_file("")))
     names = sorted(row[0] for row in csv.reader(record.splitlines()) if row)
