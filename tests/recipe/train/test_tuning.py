@@ -10,7 +10,7 @@ import torch
 import transformers
 import yaml
 
-from pocketlm.errors import ParameterError
+from pocketlm.errors import Error, ParameterError
 from pocketlm.quantize.export import export
 from pocketlm.recipe.train import conversations, loop, models, tuning
 from pocketlm.recipe.train.configuration import DpoRun, LoraRun, SftRun
@@ -296,3 +296,21 @@ def test_bad_examples_are_named(line, said, tmp_path):
     path.write_text(line + "\n")
     with pytest.raises(ParameterError, match=f"bad.jsonl.*{said}"):
         conversations.read_conversations([path])
+
+
+def test_a_model_that_cannot_be_trained_says_what_to_do(base, chats, tmp_path):
+    """A GGUF file, a model of the store by its name, and weights that are quantised."""
+    export(base, tmp_path / "model.gguf", "gguf")
+    quantised = tmp_path / "quantised"
+    quantised.mkdir()
+    config = json.loads((base / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (quantised / "config.json").write_text(json.dumps(config))
+    for model, said in (
+        (tmp_path / "model.gguf", r"model.gguf: is a file.*pocketlm export .*--format safetensors"),
+        (tmp_path / "smollm2", r"no config.json.*pocketlm export .*smollm2 --format safetensors"),
+        (quantised, "its weights are quantised"),
+    ):
+        run = LoraRun(**fields(model, tmp_path / "out", chats))
+        with pytest.raises(Error, match=said):
+            tune(run)

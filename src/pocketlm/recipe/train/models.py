@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 import transformers
 
-from pocketlm.errors import ModelFileError, ParameterError
+from pocketlm.errors import ModelFileError, ParameterError, UnsupportedError
+from pocketlm.formats.checkpoint import naming
+from pocketlm.formats.config import parse_object
 from pocketlm.formats.tokenizer import Tokenizer, from_folder
 from pocketlm.recipe.train.configuration import Architecture
 
@@ -79,10 +81,9 @@ def load(
     folder: Path, tokenizer: Tokenizer | None = None, context: int = 0
 ) -> transformers.PreTrainedModel:
     """The model in a folder, float32. Raises ModelFileError, or ParameterError where it is short
-    of positions for `context` or of rows for `tokenizer`.
+    of positions for `context` or of rows for `tokenizer`; UnsupportedError for quantised weights.
     """
-    if not (folder / "config.json").is_file():
-        raise ModelFileError(f"{folder}: holds no model that transformers opens (no config.json)")
+    check_trainable(folder)
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True
@@ -100,6 +101,29 @@ def load(
             f"context: {folder} has {config.max_position_embeddings:,} positions, not {context:,}"
         )
     return model
+
+
+def check_trainable(folder: Path) -> None:
+    """Raise ModelFileError or UnsupportedError, which say what to do, for what is no folder of
+    transformers' with floats.
+    """
+    export = f"pocketlm export {folder} --format safetensors --out FOLDER"
+    if folder.is_file():
+        raise UnsupportedError(
+            f"{folder}: is a file, and training wants a folder that transformers opens; make one: "
+            + export
+        )
+    if not (folder / "config.json").is_file():
+        raise ModelFileError(
+            f"{folder}: holds no model that transformers opens (no config.json); of a GGUF file, "
+            f"or a model of the store, make one: {export}"
+        )
+    with naming(folder / "config.json"):
+        config = parse_object((folder / "config.json").read_bytes())
+    if config.get("quantization_config"):
+        raise UnsupportedError(
+            f"{folder}: its weights are quantised, and what is trained must be 16- or 32-bit floats"
+        )
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:

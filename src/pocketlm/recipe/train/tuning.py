@@ -114,6 +114,8 @@ class _Prepared:
         self._run, self._note = run, note
         self._with_adapter = adapter is not None
         self.place = run.out / (ADAPTER if adapter else MODEL)
+        if not self.place.is_dir():
+            models.check_trainable(run.model)  # before the folder is the run's
         claim(run)
         self.finished = self.place.is_dir()
         if self.finished:
