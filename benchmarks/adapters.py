@@ -3,9 +3,12 @@
     python benchmarks/adapters.py smollm2
     python benchmarks/adapters.py phi3-random.gguf --rank 16 --rank 64
 
-Adapters of random numbers for all projections of all layers, at each rank. A prompt of 512 tokens,
-a text that is generated, and a batch of texts that are generated together; in turns, since the
-machine's speed changes while it is measured. The ratio is the median of those of neighbouring
+First what a model that has an adapter costs a text without one: beside the model opened by itself,
+which is measured before and after, so that its second ratio says how much the machine wavers.
+
+Then adapters of random numbers for all projections of all layers, at each rank. A prompt of 512
+tokens, a text that is generated, and a batch of texts that are generated together; in turns, since
+the machine's speed changes while it is measured. The ratio is the median of those of neighbouring
 turns; the share is what adapters have of the bytes that a step reads.
 """
 
@@ -81,6 +84,28 @@ def together(model: Model, tokens: int, adapters: list[Adapter]) -> float:
     return (sum(len(request.generated) for request in requests) - begun) / seconds
 
 
+def unused(model: str, lora: Path, works: list[Work], repeat: int, threads: int | None) -> None:
+    """Print what steps without an adapter take where one is loaded, and where none ever was."""
+    print("work   alone, ms  beside, ms  ratio  (of alone to itself)")
+    with (
+        pocketlm.load(model, threads=threads, speculate=False) as bare,
+        pocketlm.load(model, threads=threads, speculate=False, lora=[(lora, 1.0)]) as adapted,
+    ):
+        adapted.engine.adapter = adapted.adapter([])
+        length = max(work.tokens for work in works)
+        alone, beside = Place(bare.engine, length), Place(adapted.engine, length)
+        for work in works:
+            turns = [
+                [place.seconds(work) for place in (alone, beside, alone)] for _ in range(repeat + 1)
+            ][1:]
+            steps = work.tokens if work.generate else 1
+            one, other = (1e3 * median(turn[i] for turn in turns) / steps for i in (0, 1))
+            ratio = median(2 * turn[1] / (turn[0] + turn[2]) for turn in turns)
+            noise = median(turn[2] / turn[0] for turn in turns)
+            print(f"{work.name:5}  {one:9.3f}  {other:10.3f}  {ratio:5.3f}  {noise:.3f}")
+    print()
+
+
 def main(
     model: str,
     rank: Annotated[list[int] | None, typer.Option(help="Ranks (16).")] = None,
@@ -96,10 +121,12 @@ def main(
         pocketlm.load(model, threads=threads, speculate=False) as opened,
     ):
         print(f"{processor()}; {opened.engine.runtime.pool.threads} threads; {model}\n")
-        print("rank  MB    of a step's bytes  work            without   with  ratio")
         none = opened.adapter([])
         place = Place(opened.engine, max(prompt, tokens))
         reading, writing = Work(prompt), Work(tokens, generate=True)
+        random_adapter(opened, Path(home) / "unused", 16, 0)
+        unused(model, Path(home) / "unused", [reading, writing], repeat, threads)
+        print("rank  MB    of a step's bytes  work            without   with  ratio")
         for each in rank or [16]:
             loaded = [
                 random_adapter(opened, Path(home) / f"{each}-{i}", each, i) for i in range(texts)
