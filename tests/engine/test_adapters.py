@@ -1,6 +1,7 @@
 """Adapters in the engine: logits as peft has them, beside each other and never mixed up."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,14 +176,15 @@ def tokens_of(request: Any) -> list[Token]:
     return [event for event in request if isinstance(event, Token)]
 
 
-def test_texts_of_a_mixed_batch_are_as_alone(case: Case, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_texts_of_a_mixed_batch_are_as_alone(case: Case, threads: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(engine_module, "CHUNK", 16)
-    engine = case.engine()
+    engine = case.engine(threads=threads)
     loaded = [NONE, case.adapter(engine, "all"), case.adapter(engine, "some")]
     texts = [(checkpoints.tokens(9 + 7 * i, seed=i), loaded[i % 3]) for i in range(6)]
     alone = []
     for prompt, adapter in texts:
-        fresh = case.engine()
+        fresh = case.engine(threads=1)
         alone.append(tokens_of(events(fresh, prompt, adapter)))
     requests = [events(engine, prompt, adapter) for prompt, adapter in texts]
     for request in requests:
@@ -284,6 +286,26 @@ def test_adapters_come_and_go_while_texts_are_written(case: Case) -> None:
     assert [found, second] == expected
     assert one.nbytes == two.nbytes > 0
     assert NONE.nbytes == 0
+
+
+def test_threads_write_with_adapters_of_their_own(llama: Case) -> None:
+    """Each thread loads an adapter, writes with it and drops it, while others do so too."""
+    engine = llama.engine()
+    ways = [("all",), ("some",), ("all", "some"), ()]
+    expected = [
+        tokens_of(events(llama.engine(), PROMPT, llama.adapter(engine, *names))) for names in ways
+    ]
+
+    def write(place: int) -> list[bool]:
+        found = []
+        for turn in range(4):
+            way = (place + turn) % len(ways)
+            request = events(engine, PROMPT, llama.adapter(engine, *ways[way]))
+            found.append(tokens_of(request) == expected[way])
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(all(found) for found in pool.map(write, range(4)))
 
 
 def test_a_window_is_rewound_with_the_adapter(tmp_path: Path) -> None:
