@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_a_problem_with_a_known_answer(reasoning: Kind) -> None:
     facts = [line[2:] for line in prompt.splitlines() if line.startswith("- ")]
     assert len(facts) == 3
     told = f"On the shore {', '.join(facts)}. How many are left over?"
-    things, broken, people = (int(n) for n in __import__("re").findall(r"\d+", told))
+    things, broken, people = (int(n) for n in re.findall(r"\d+", told))
     right = (things - broken) % people
     solution = f"{things} - {broken} = {things - broken}, and shared there remain {right}."
     answer = f"Problem: {told}\nSolution: {solution}\nAnswer: {right} shells"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -81,8 +82,9 @@ def test_a_plan_is_carried_out(tmp_path: Path) -> None:
     assert counts.prompt_tokens == 1200
     assert counts.completion_tokens > 12 * 30
     assert counts.dollars == pytest.approx((1200 + 10 * counts.completion_tokens) / 1e6)
-    assert "12 of 12 documents, 0 answers dropped" in told[-1]
-    assert "$0.0" in told[-1]
+    assert told[-1].startswith("12 of 12 documents")
+    tokens = counts.prompt_tokens + counts.completion_tokens
+    assert told[-1].endswith(f"; {tokens:,} tokens, ${counts.dollars:.4f}; 0 dropped")
     documents = lines(tmp_path / "out/documents/reasoning.jsonl")
     assert [each["id"] for each in documents] == [f"reasoning/{n:06d}" for n in range(3)]
     assert documents[0]["text"].startswith("Problem: ")
@@ -92,6 +94,22 @@ def test_a_plan_is_carried_out(tmp_path: Path) -> None:
     assert [each["messages"][0]["role"] for each in conversations] == ["user"] * 3
     assert lines(tmp_path / "out/dropped.jsonl") == []
     assert Counts.model_validate_json((tmp_path / "out/synthesis.json").read_text()) == counts
+
+
+def test_how_long_it_will_take_is_told(tmp_path: Path) -> None:
+    wanted = plan(documents=12, kinds=[{"kind": "textbook", "words": [10, 60]}])
+    reply = good(wanted)
+    told: list[str] = []
+
+    def slow(body: dict[str, Any]) -> str | int:
+        time.sleep(0.3)
+        return reply(body)
+
+    with writing(slow) as writer:
+        synthesise(wanted, tmp_path / "out", Endpoint(writer.url, None, None), 1, told.append)
+    lefts = [int(found[1]) for line in told if (found := re.search(r", (\d+) s left;", line))]
+    assert max(lefts) >= 2
+    assert lefts[-1] == 0
 
 
 def test_requests_run_side_by_side(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _ask(
             for (place, number), answer in endpoint.ask_all(wanted, parallel, tolerant=True):
                 every[place].keep(number, answer)
                 spent.add(answer.prompt_tokens, answer.completion_tokens)
-                display.show()
+                display.advance()
                 refused = refused + 1 if answer.refused else 0
                 if refused == REFUSALS:
                     raise EndpointError(f"{refused} requests one after another: {answer.refused}")
@@ -140,27 +140,27 @@ class _Display:
         self._every, self._spent, self._tell = every, spent, tell
         self._what = "documents" if plan.tokens is None else "tokens"
         self._wanted = sum(series.wanted for series in every)
-        self._before, self._began = self._done, time.monotonic()
-        if self._before:
-            tell(f"{self._before:,} of {self._wanted:,} {self._what} are there already")
+        self._answers, self._began = 0, time.monotonic()
+        if done := self._done:
+            tell(f"{done:,} of {self._wanted:,} {self._what} are there already")
 
     @property
     def _done(self) -> int:
         return sum(series.done for series in self._every)
 
-    def show(self) -> None:
-        """Say it now."""
-        done, took = self._done, time.monotonic() - self._began
-        dropped = sum(len(series.dropped) for series in self._every)
-        left = ""
-        if took > 1 and done > self._before:
-            open_ones = [series for series in self._every if not series.is_over]
-            rest = sum(series.wanted - series.done for series in open_ones)
-            left = f", {lasts(took / (done - self._before) * rest)} left"
-        self._tell(
-            f"{done:,} of {self._wanted:,} {self._what}, {dropped:,} answers dropped,"
-            f" {self._spent}{left}"
-        )
+    def advance(self) -> None:
+        """One more answer has come."""
+        self._answers += 1
+        took = time.monotonic() - self._began
+        done = f"{self._done:,} of {self._wanted:,} {self._what}"
+        left = [series.left for series in self._every]
+        if took > 1 and None not in left:
+            answers = sum(each for each in left if each is not None)
+            done += f", {lasts(took / self._answers * answers)} left"
+        dropped = f"{sum(len(series.dropped) for series in self._every):,} dropped"
+        if waiting := sum(series.waiting for series in self._every):
+            dropped += f", {waiting:,} to be judged"
+        self._tell(f"{done}; {self._spent}; {dropped}")
 
 
 def _write(out: Path, every: Sequence[Series], counts: Counts) -> None:

@@ -116,6 +116,20 @@ class Series:
         return self.done >= self.wanted or self.is_given_up
 
     @property
+    def waiting(self) -> int:
+        """Answers that are there, and are not judged before one that is on its way."""
+        return 0 if self.is_over or self._ledger is None else len(self._ledger) - self.judged
+
+    @property
+    def left(self) -> float | None:
+        """About how many answers are still to come; None before the first document."""
+        if self.is_over:
+            return 0.0
+        if not self.done:
+            return None
+        return max(0.0, (self.wanted - self.done) * self.judged / self.done - self.waiting)
+
+    @property
     def expected(self) -> float:
         """The share of what is wanted that is there, once what was asked has come."""
         if not self.wanted:
