@@ -16,6 +16,10 @@ from pocketlm.recipe.demo.run import demonstrate
 from pocketlm.recipe.train import models
 
 
+#: Half a minute of one core; more where others are at work on it.
+pytestmark = pytest.mark.timeout(900)
+
+
 class KilledError(Exception):
     """As a process that is gone in the middle of a step."""
 

@@ -67,6 +67,8 @@ def _demonstrate(setting: Demonstration, layout: Layout, show: Tell, note: Tell)
     _claim(setting, layout)
     times = _Times(layout.out / "times.json")
     workers = setting.threads or os.cpu_count() or 1
+    if not (layout.out / "held-back.json").exists():
+        note("text first, which takes some minutes; then it is said how long training will take")
     with times.of("data"):
         material.prepare(setting, layout, workers, show)
         cut = arms.prepare(setting, layout, show)

@@ -158,7 +158,7 @@ def _measure(setting: Demonstration, layout: Layout) -> float:
 def _values(setting: Demonstration, arm: str, seed: int, steps: int, name: str) -> dict[str, Any]:
     """A run's configuration; paths are relative to the folder `runs`."""
     training = setting.training
-    every = max(1, steps // _MEASUREMENTS)
+    every, tokens = max(1, steps // _MEASUREMENTS), steps * training.batch * training.context
     return {
         "out": name,
         "tokenizer": "../tokenizer",
@@ -171,7 +171,8 @@ def _values(setting: Demonstration, arm: str, seed: int, steps: int, name: str) 
         "validation": {
             "sets": {each: f"../held-back/{each}" for each in SETS},
             "every": every,
-            "tokens": CURVE_TOKENS,
+            # A curve is worth a few hundredths of a run's time, not more.
+            "tokens": min(CURVE_TOKENS, max(16 * training.context, tokens // 100)),
         },
         "checkpoints": {"every": max(1, steps // _CHECKPOINTS), "keep": 1},
         "seed": seed,
