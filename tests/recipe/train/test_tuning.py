@@ -308,7 +308,7 @@ def test_a_model_that_cannot_be_trained_says_what_to_do(base, chats, tmp_path):
     (quantised / "config.json").write_text(json.dumps(config))
     for model, said in (
         (tmp_path / "model.gguf", r"model.gguf: is a file.*pocketlm export .*--format safetensors"),
-        (tmp_path / "smollm2", r"no config.json.*pocketlm export .*smollm2 --format safetensors"),
+        (tmp_path / "smollm2", r"no config.json.*pocketlm export smollm2 --format safetensors"),
         (quantised, "its weights are quantised"),
     ):
         run = LoraRun(**fields(model, tmp_path / "out", chats))

@@ -107,7 +107,8 @@ def check_trainable(folder: Path) -> None:
     """Raise ModelFileError or UnsupportedError, which say what to do, for what is no folder of
     transformers' with floats.
     """
-    export = f"pocketlm export {folder} --format safetensors --out FOLDER"
+    source = folder if folder.exists() else folder.name  # of the store, perhaps
+    export = f"pocketlm export {source} --format safetensors --out FOLDER"
     if folder.is_file():
         raise UnsupportedError(
             f"{folder}: is a file, and training wants a folder that transformers opens; make one: "
