@@ -17,9 +17,9 @@ from pocketlm.recipe.demo.programs.lesson import (
 )
 
 THINGS = words(
-    "apple pear plum lemon orange book pencil stamp marble shell button coin ticket card brick "
-    "plank nail screw cup plate spoon egg loaf cake chair lamp postcard photograph bead stone "
-    "tulip rose candle bottle jar basket box envelope ribbon key ladder bucket"
+    "apple pear plum lemon orange book pencil stamp marble shell button coin ticket card brick"
+    " plank nail screw cup plate spoon egg loaf cake chair lamp postcard photograph bead stone"
+    " tulip rose candle bottle jar basket box envelope ribbon key ladder bucket"
 )
 PLACES = [
     "at the market",
@@ -53,8 +53,8 @@ def addition(voice: Voice) -> list[str]:
         rest = f"[write {total % 10} and carry 1|put down {total % 10}, and carry 1 to the left]"
         steps.append(
             voice.say(
-                f"[In the {name}, {x} plus {y}{with_carry} makes {total}"
-                f"|The {name} are {x} and {y}{with_carry}, which gives {total}]"
+                f"[In the {name}, {x} plus {y}{with_carry} makes {total}|The {name} are {x} and"
+                f" {y}{with_carry}, which gives {total}]"
                 + (f", so we {rest}." if total > 9 else ", and nothing is carried.")
             )
         )
@@ -84,7 +84,7 @@ def _hundreds(number: int) -> int:
 def subtraction(voice: Voice) -> list[str]:
     """A story of what is left."""
     thing, (who, other) = voice.one(THINGS), voice.some(PEOPLE, 2)
-    had, gave = voice.number(30, 400), voice.number(3, 29)
+    had, gave = voice.number(40, 400), voice.number(3, 29)
     left, place = had - gave, voice.one(PLACES)
     return [
         voice.text(
@@ -101,8 +101,8 @@ def subtraction(voice: Voice) -> list[str]:
             place=place,
         ),
         voice.text(
-            "[When things are taken away, we subtract.|To take away is to subtract.|What is left"
-            " is found by subtraction.]",
+            "[When things are taken away, we subtract.|To take away is to subtract.|What is left is"
+            " found by subtraction.]",
             "{had} minus {gave} is {left}[.|, because {left} plus {gave} is {had}.]",
             "[So {left} {things} are left.|{who} still has {left} {things}.|The answer is {left}.]",
             had=had,
@@ -122,11 +122,11 @@ def multiplication(voice: Voice) -> list[str]:
     words = {"things": plural(thing), "row": spelt(rows)}
     return [
         voice.text(
-            "[There are {row} rows of {things}, and {each} {things} stand in each row."
-            "|{each} {things} fit into a crate, and there are {row} crates."
-            "|A shelf holds {each} {things}; how many do {row} such shelves hold?]",
-            "[Counting them one by one would take long.|We need not count all of them."
-            "|The groups are equal, so we can multiply.]",
+            "[There are {row} rows of {things}, and {each} {things} stand in each row.|{each}"
+            " {things} fit into a crate, and there are {row} crates.|A shelf holds {each} {things};"
+            " how many do {row} such shelves hold?]",
+            "[Counting them one by one would take long.|We need not count all of them.|The groups"
+            " are equal, so we can multiply.]",
             **values,
             **words,
         ),
@@ -134,10 +134,9 @@ def multiplication(voice: Voice) -> list[str]:
             "[Multiplication is adding the same number several times|To multiply is to add equal"
             " groups]: {each} is added {rows} times.",
             (
-                "[It is easier in two parts, as {each} is {tens} + {ones}."
-                "|We split {each} into {tens} and {ones}.]"
-                " {rows} times {tens} is {by_tens}, and {rows} times {ones} is {by_ones}."
-                " [Together that is|The two parts make] {by_tens} + {by_ones} = {total}."
+                "[It is easier in two parts, as {each} is {tens} + {ones}.|We split {each} into"
+                " {tens} and {ones}.] {rows} times {tens} is {by_tens}, and {rows} times {ones} is"
+                " {by_ones}. [Together that is|The two parts make] {by_tens} + {by_ones} = {total}."
                 if ones
                 else "{rows} times {by_ten} is {by_ten_total}, and with a zero at the end it is"
                 " {total}."
@@ -179,8 +178,8 @@ def division(voice: Voice) -> list[str]:
             "{people} times {more} would be {too_many}, and that is [too many|more than there"
             " are].",
             "[Each gets {each_things}.|So everyone gets {each_things}.]",
-            f"[{counted(rest, thing)} {'is' if rest == 1 else 'are'} left over"
-            f"|The remainder is {rest}]."
+            f"[{counted(rest, thing)} {'is' if rest == 1 else 'are'} left over|The remainder is"
+            f" {rest}]."
             if rest
             else "[Nothing is left over.|The remainder is zero.]",
             total=total,
@@ -208,18 +207,17 @@ def fractions(voice: Voice) -> list[str]:
             " have.]",
             "The number below the line, the denominator, says into how many equal parts the whole"
             " is cut; the number above it, the numerator, says how many of them we [take|have].",
-            "[In {a}/{b}, the whole is cut into {b} parts, and we have {a} of them."
-            "|So {a}/{b} means {a} of {b} equal parts.]",
+            "[In {a}/{b}, the whole is cut into {b} parts, and we have {a} of them.|So {a}/{b}"
+            " means {a} of {b} equal parts.]",
             a=a,
             b=b,
         ),
         voice.text(
             "[To add {a}/{b} and {c}/{d}, the parts must be of the same size.|Fractions can be"
-            " added"
-            " when their parts are equal, and those of {a}/{b} and {c}/{d} are not yet.]",
+            " added when their parts are equal, and those of {a}/{b} and {c}/{d} are not yet.]",
             "[Both {b} and {d} divide {common}|The smallest number that {b} and {d} both divide is"
-            " {common}], so we [use|write both with] the denominator {common}:"
-            " {a}/{b} = {x}/{common} and {c}/{d} = {y}/{common}.",
+            " {common}], so we [use|write both with] the denominator {common}: {a}/{b} ="
+            " {x}/{common} and {c}/{d} = {y}/{common}.",
             "Now {x}/{common} + {y}/{common} = {sum}/{common}.",
             ""
             if simple == f"{x + y}/{common}"
@@ -247,17 +245,16 @@ def percentages(voice: Voice) -> list[str]:
     return [
         voice.text(
             "[Percent means out of a hundred.|The word percent means for every hundred.]",
-            "{percent} percent of something is {percent} [hundredths|parts out of a hundred]"
-            " of it.",
+            "{percent} percent of something is {percent} [hundredths|parts out of a hundred] of"
+            " it.",
             percent=percent,
         ),
         voice.text(
-            "[A {thing} costs {price} pounds, and today it is {percent} percent cheaper.|The"
-            " price of"
-            " a {thing} is {price} pounds. In a sale it is cut by {percent} percent.]",
+            "[A {thing} costs {price} pounds, and today it is {percent} percent cheaper.|The price"
+            " of a {thing} is {price} pounds. In a sale it is cut by {percent} percent.]",
             "[One percent of {price} is {price} divided by 100, that is {one}|A hundredth of"
-            " {price}"
-            " is {one}], so {percent} percent [is|of it is] {percent} times {one}, which is {off}.",
+            " {price} is {one}], so {percent} percent [is|of it is] {percent} times {one}, which is"
+            " {off}.",
             "The {thing} [now costs|can be had for] {price} - {off} = {left} pounds.",
             thing=thing,
             price=price,
@@ -294,9 +291,8 @@ def averages(voice: Voice) -> list[str]:
             who=voice.one(PEOPLE),
         ),
         voice.text(
-            "[The average, or mean, is the sum divided by how many numbers there are.|To find"
-            " a mean,"
-            " add the numbers and divide by their count.]",
+            "[The average, or mean, is the sum divided by how many numbers there are.|To find a"
+            " mean, add the numbers and divide by their count.]",
             "{sum} = {total}, and {total} divided by {count} is {mean}.",
             "[If each of the numbers were {mean}, the sum would be the same.|The largest is {most}"
             " and the smallest is {least}; the mean lies [between them|in between].|Some are above"
@@ -319,8 +315,7 @@ def factors(voice: Voice) -> list[str]:
     return [
         voice.text(
             "[A factor of a number divides it without a remainder.|We say that one number is a"
-            " factor"
-            " of another if it goes into it with nothing left over.]",
+            " factor of another if it goes into it with nothing left over.]",
             "[Which factors does {n} have?|Let us find all the factors of {n}.]",
             n=number,
         ),
@@ -348,8 +343,8 @@ def order_of_operations(voice: Voice) -> list[str]:
     return [
         voice.text(
             "[What is {a} + {b} x {c}?|How much is {a} + {b} x {c}?]",
-            "[Multiplication comes before addition|We multiply before we add], so we first find"
-            " {b} x {c} = {bc}, and then {a} + {bc} = {right}.",
+            "[Multiplication comes before addition|We multiply before we add], so we first find {b}"
+            " x {c} = {bc}, and then {a} + {bc} = {right}.",
             "[Whoever adds first gets ({a} + {b}) x {c} = {other}, which is another number.|With"
             " brackets it is another sum: ({a} + {b}) x {c} is {ab} x {c}, that is {other}.]",
             "[Brackets say what is to be done first.|What stands in brackets is always done"
@@ -372,15 +367,12 @@ def rounding(voice: Voice) -> list[str]:
     return [
         voice.text(
             "[Sometimes a number need not be exact.|Often it is enough to know roughly how many.]",
-            "[To round {n} to the nearest ten, look at the ones|Rounding to tens, we look at"
-            " the last"
-            " digit]: it is {digit}, so we round [{way}] to {ten}.",
-            "[For the nearest hundred, the last two digits count|To the nearest hundred, look"
-            " at the"
-            " last two digits]: {two:02d} is {less} 50, so {n} becomes {hundred}.",
-            "[A digit of 5 or more is rounded up, a smaller one down.|The rule is that 5 and"
-            " more go"
-            " up, and less than 5 goes down.]",
+            "[To round {n} to the nearest ten, look at the ones|Rounding to tens, we look at the"
+            " last digit]: it is {digit}, so we round [{way}] to {ten}.",
+            "[For the nearest hundred, the last two digits count|To the nearest hundred, look at"
+            " the last two digits]: {two:02d} is {less} 50, so {n} becomes {hundred}.",
+            "[A digit of 5 or more is rounded up, a smaller one down.|The rule is that 5 and more"
+            " go up, and less than 5 goes down.]",
             n=number,
             digit=number % 10,
             way="up" if number % 10 >= 5 else "down",
@@ -409,14 +401,12 @@ def place_value(voice: Voice) -> list[str]:
             " {n}.]",
             "[Its digits stand for {said}.|It is made of {said}.]",
             "[Added up, {parts} = {n}.|So {n} = {parts}.]",
-            "[There is a zero in it, which keeps a place where there is nothing.|The zero in"
-            " it says"
-            " that this place is empty.]"
+            "[There is a zero in it, which keeps a place where there is nothing.|The zero in it"
+            " says that this place is empty.]"
             if "0" in digits
             else "",
             "[A digit is worth ten times as much one place further to the left.|Where a digit"
-            " stands"
-            " decides what it is worth.]",
+            " stands decides what it is worth.]",
             n=f"{number:,}",
             words=spelt(number),
             said=listed(said),
@@ -431,7 +421,7 @@ def shopping(voice: Voice) -> list[str]:
     counts, prices = [voice.number(2, 9) for _ in things], [voice.number(2, 15) for _ in things]
     costs = [count * price for count, price in zip(counts, prices, strict=True)]
     total = sum(costs)
-    paid = (total // 10 + 1) * 10
+    paid = (total // 10 + 2) * 10
     who = voice.one(PEOPLE)
     return [
         voice.text(
@@ -446,13 +436,11 @@ def shopping(voice: Voice) -> list[str]:
             paid=paid,
         ),
         voice.text(
-            "[First, the {a}|The {a}]: {n} times {p} is {x} pounds. [Then the {b}|The {b}]:"
-            " {m} times"
-            " {q} is {y} pounds.",
+            "[First, the {a}|The {a}]: {n} times {p} is {x} pounds. [Then the {b}|The {b}]: {m}"
+            " times {q} is {y} pounds.",
             "[Together that is|In all it comes to] {x} + {y} = {total} pounds.",
             "[From {paid} pounds, {change} pounds come back|The change is {paid} - {total} ="
-            " {change}"
-            " pounds].",
+            " {change} pounds].",
             a=plural(things[0]),
             b=plural(things[1]),
             n=counts[0],
@@ -470,9 +458,10 @@ def shopping(voice: Voice) -> list[str]:
 
 def negative_numbers(voice: Voice) -> list[str]:
     """Below zero."""
-    start, fall = voice.number(1, 9), voice.number(10, 20)
-    end = start - fall
-    rise = voice.number(2, 15)
+    start, below = voice.number(2, 9), voice.number(2, 12)
+    fall, end, rise = start + below, -below, voice.number(2, 15)
+    if abs(end + rise) == 1:  # no single degrees, which would need other words
+        rise += 3
     degrees = "[in the evening|at sunset|at noon]"
     return [
         voice.text(
@@ -480,17 +469,16 @@ def negative_numbers(voice: Voice) -> list[str]:
             f" {degrees}],"
             " and by [the morning|midnight|dawn] it is {fall} degrees colder.",
             "[How cold is it then?|What does the thermometer show now?]",
-            "[From {start} down to zero are {start} degrees, and {below} more are still to go,"
-            " so it"
-            " is {end} degrees.|{start} - {fall} = {end}: the temperature has fallen below zero.]",
+            "[From {start} down to zero are {start} degrees, and {below} more are still to go, so"
+            " it is {end} degrees.|{start} - {fall} = {end}: the temperature has fallen below"
+            " zero.]",
             "[Numbers below zero are called negative and are written with a minus sign.|A negative"
             " number lies on the other side of zero.]",
             "[If it then gets {rise} degrees warmer, it is {after} degrees.|Later it rises by"
-            " {rise}"
-            " degrees, to {after}.]",
-            start=counted(start, "degree").replace(" degrees", "").replace(" degree", ""),
+            " {rise} degrees, to {after}.]",
+            start=start,
             fall=fall,
-            below=fall - start,
+            below=below,
             end=end,
             rise=rise,
             after=end + rise,
@@ -508,9 +496,8 @@ def sequences(voice: Voice) -> list[str]:
             "[How does this row of numbers go on|What comes next]: {row}?",
             "[Compare each number with the one before it.|We look at how one number becomes the"
             " next.]",
-            "[Each is twice the one before|The numbers double each time]: {b} is 2 times {a},"
-            " and {c}"
-            " is 2 times {b}."
+            "[Each is twice the one before|The numbers double each time]: {b} is 2 times {a}, and"
+            " {c} is 2 times {b}."
             if doubling
             else "[Each is {step} more than the one before|The step is always {step}]: {b} - {a} ="
             " {step}, and {c} - {b} = {step}.",

@@ -31,19 +31,16 @@ def binary(voice: Voice) -> list[str]:
     parts = [2**k for k, bit in enumerate(reversed(bits)) if bit == "1"][::-1]
     return [
         voice.text(
-            "[Computers write numbers with two digits only, 0 and 1.|A binary number has only"
-            " the digits"
-            " 0 and 1.]",
-            "[Each place is worth twice as much as the one to its right|From right to left,"
-            " the places"
-            " are worth 1, 2, 4, 8 and so on].",
+            "[Computers write numbers with two digits only, 0 and 1.|A binary number has only the"
+            " digits 0 and 1.]",
+            "[Each place is worth twice as much as the one to its right|From right to left, the"
+            " places are worth 1, 2, 4, 8 and so on].",
             n=number,
         ),
         voice.text(
             "[How is {n} written in binary?|Let us write {n} in binary.]",
             "[Take the largest power of two that fits, and go on with the rest|{n} is made of"
-            " powers of"
-            " two]: {n} = {parts}.",
+            " powers of two]: {n} = {parts}.",
             "[So the binary number is {bits}.|Where a power is used, write 1, and otherwise 0:"
             " {bits}.]",
             "[It has {count} digits.|Its last digit is {last}, so {n} is {parity}.]",
@@ -71,14 +68,11 @@ def assignment(voice: Voice) -> list[str]:
         voice.text(
             "[The first line gives {x} the value {start}.|At first {x} is {start}.]",
             "[Then {y} becomes {start} times {times}, which is {product}.|The second line"
-            " multiplies: {y}"
-            " is {product}.]",
-            "[Now {x} is changed: {start} + {add} is {grown}.|In the third line {add} is added"
-            " to {x},"
-            " which makes {grown}.]",
-            "[{y} keeps its value, because it was computed before.|That does not change {y}:"
-            " it holds a"
-            " number, and not a rule.]",
+            " multiplies: {y} is {product}.]",
+            "[Now {x} is changed: {start} + {add} is {grown}.|In the third line {add} is added to"
+            " {x}, which makes {grown}.]",
+            "[{y} keeps its value, because it was computed before.|That does not change {y}: it"
+            " holds a number, and not a rule.]",
             "[So {grown} and {product} are printed.|The program prints {grown} and {product}.]",
             x=x,
             y=y,
@@ -103,8 +97,7 @@ def loops(voice: Voice) -> list[str]:
         f" number\nprint({name})",
         voice.text(
             "[The variable number takes the values {numbers}|The loop runs {times} times, with"
-            " number"
-            " from 1 to {last}], as range leaves out its end.",
+            " number from 1 to {last}], as range leaves out its end.",
             "[In each round {adds}|Each time {adds}]; these are {values}.",
             "[The sum, and so what is printed, is {total}.|At the end {name} is {total}.]",
             numbers=listed([str(k) for k in range(1, last + 1)]),
@@ -142,8 +135,7 @@ def lists(voice: Voice) -> list[str]:
             " belongs to"
             ' the {nth} item, "{item}".]',
             '[If "{added}" is appended, the list has {more} items.|Appending "{added}" puts it'
-            " at the"
-            " end, at the index {count}.]",
+            " at the end, at the index {count}.]",
             "[An index of {beyond} would be an error.|There is nothing at the index {beyond}.]",
             first=items[0],
             last=items[-1],
@@ -170,13 +162,11 @@ def conditionals(voice: Voice) -> list[str]:
         f'if {name} >= {limit}:\n    print("{large}")\nelse:\n    print("{small}")',
         voice.text(
             "[Let {name} be {value}.|Suppose that {name} is {value}.]",
-            "[The condition asks whether {value} is at least {limit}|We ask: is {value}"
-            " greater than or"
-            " equal to {limit}], and that is {truth}.",
+            "[The condition asks whether {value} is at least {limit}|We ask: is {value} greater"
+            " than or equal to {limit}], and that is {truth}.",
             '[So "{said}" is printed.|The program prints "{said}".]',
-            "[At exactly {limit} the condition is true, because >= allows the two to be"
-            " equal.|With > in"
-            " place of >=, the value {limit} itself would count as {small}.]",
+            "[At exactly {limit} the condition is true, because >= allows the two to be equal.|With"
+            " > in place of >=, the value {limit} itself would count as {small}.]",
             name=name,
             value=value,
             limit=limit,
@@ -195,15 +185,14 @@ def strings(voice: Voice) -> list[str]:
     return [
         voice.text(
             "[Text in a program is called a string.|A string is a row of characters.]",
-            '[The string "{word}" has {count} characters|There are {count} letters in'
-            ' "{word}"]: {spelled}.',
+            '[The string "{word}" has {count} characters|There are {count} letters in "{word}"]:'
+            " {spelled}.",
             '[The letter "{letter}" occurs {often} in it.|In it, "{letter}" is there {often}.]',
             '[Backwards it reads "{back}".|Joined with "{other}" it gives "{both}".|Its first'
             " letter is"
             ' "{first}" and its last is "{last}".]',
-            '[In capitals it is "{upper}", which is another string.|A space counts as a'
-            ' character too.|"{word}"'
-            ' and "{upper}" are not equal, as case matters.]',
+            '[In capitals it is "{upper}", which is another string.|A space counts as a character'
+            ' too.|"{word}" and "{upper}" are not equal, as case matters.]',
             word=word,
             count=spelt(len(word)),
             spelled=", ".join(word),
@@ -237,9 +226,8 @@ def searching(voice: Voice) -> list[str]:
         side = "right" if seen < wanted else "left"
         steps.append(
             voice.say(
-                "[In the middle is {s}, which is too {much}, so we go on to the {side} of"
-                " it.|We compare"
-                " with {s}: {w} is {than}, and only the {side} part is left.]",
+                "[In the middle is {s}, which is too {much}, so we go on to the {side} of it.|We"
+                " compare with {s}: {w} is {than}, and only the {side} part is left.]",
                 s=seen,
                 w=wanted,
                 much="small" if seen < wanted else "large",
@@ -250,21 +238,18 @@ def searching(voice: Voice) -> list[str]:
         low, high = (middle + 1, high) if seen < wanted else (low, middle - 1)
     return [
         voice.text(
-            "[In a sorted list we need not look at every item.|When a list is sorted, a value"
-            " can be found"
-            " quickly by halving.]",
+            "[In a sorted list we need not look at every item.|When a list is sorted, a value can"
+            " be found quickly by halving.]",
             "[We look for {w} in {values}.|Is {w} among {values}?]",
             w=wanted,
             values=listed([str(each) for each in values]),
         ),
         " ".join(steps),
         voice.text(
-            "[It took {n} to find it in a list of {count}.|With {n} we were done, and the list"
-            " has {count}"
-            " numbers.]",
-            "[Each comparison halves what is left, so even a million items need about"
-            " twenty.|A list that"
-            " is twice as long needs only one comparison more.]",
+            "[It took {n} to find it in a list of {count}.|With {n} we were done, and the list has"
+            " {count} numbers.]",
+            "[Each comparison halves what is left, so even a million items need about twenty.|A"
+            " list that is twice as long needs only one comparison more.]",
             n="one comparison" if len(steps) == 1 else f"{spelt(len(steps))} comparisons",
             count=spelt(len(values)),
         ),
@@ -278,20 +263,17 @@ def commands(voice: Voice) -> list[str]:
     return [
         voice.text(
             "[The command {command} {does}.|What does {command} do? It {does}.]",
-            "[A word that begins with a hyphen is an option|Options change what a command"
-            " does]; with"
-            " {option}, {command} {adds}.",
+            "[A word that begins with a hyphen is an option|Options change what a command does];"
+            " with {option}, {command} {adds}.",
             '[So "{command} {option} {name}" means: {command} [is run|works] on {name}, and it'
             " {adds}.|In"
             ' "{command} {option} {name}", {command} is the command, {option} is an option,'
-            " and {name} is"
-            " what it works on.]",
+            " and {name} is what it works on.]",
             "[Without {option}, it only {does}.|Leave {option} out, and it just {does}.]"
             if option not in ("-n", "-v")
             else "",
-            "[The words are separated by spaces.|Spaces separate the words of a command"
-            " line.|The manual"
-            " of a command lists all of its options.]",
+            "[The words are separated by spaces.|Spaces separate the words of a command line.|The"
+            " manual of a command lists all of its options.]",
             command=command,
             does=does,
             option=option,
@@ -319,14 +301,12 @@ def paths(voice: Voice) -> list[str]:
             "[Take the path {path}.|Look at {path}.]",
             "[Its parts are separated by slashes.|A slash stands between its parts.]",
             "[It begins at the top, goes into {way}, and ends with the name of the file,"
-            " {file}.|The"
-            " directories are {way}, one inside the other, and the file in the last is {file}.]",
-            "[The ending {ending} tells that it is {kind}.|From the ending, {ending}, we see"
-            " that it should"
-            " be {kind}.]",
-            "[A path that begins with a slash is absolute; one that does not is relative to"
-            " where we are."
-            "|From within {last}, the relative path {file} is enough.]",
+            " {file}.|The directories are {way}, one inside the other, and the file in the last is"
+            " {file}.]",
+            "[The ending {ending} tells that it is {kind}.|From the ending, {ending}, we see that"
+            " it should be {kind}.]",
+            "[A path that begins with a slash is absolute; one that does not is relative to where"
+            " we are.|From within {last}, the relative path {file} is enough.]",
             path=path,
             way=listed(folders),
             file=f"{name}.{ending}",

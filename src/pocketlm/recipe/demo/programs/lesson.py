@@ -22,8 +22,8 @@ def words(text: str) -> list[str]:
 
 _INNERMOST = re.compile(r"\[([^\[\]]*)\]")
 _SMALL = words(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+    " sixteen seventeen eighteen nineteen"
 )
 _TENS = words("? ? twenty thirty forty fifty sixty seventy eighty ninety")
 _ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth"}
@@ -34,9 +34,9 @@ _PLURALS |= {"leaf": "leaves", "knife": "knives", "loaf": "loaves", "shelf": "sh
 _PLURALS |= {"wolf": "wolves", "half": "halves", "person": "people", "ox": "oxen"}
 
 PEOPLE = words(
-    "Ada Ben Clara David Emma Felix Grace Henry Iris Jonas Kate Leo Mary Nina Oscar Paula Ruth "
-    "Simon Tara Victor Wendy Yara Omar Lucy Martin Elena Peter Sofia Tom Anna Hugo Ivy Karl Lena "
-    "Miriam Noah Olga Rosa Samuel Vera"
+    "Ada Ben Clara David Emma Felix Grace Henry Iris Jonas Kate Leo Mary Nina Oscar Paula Ruth"
+    " Simon Tara Victor Wendy Yara Omar Lucy Martin Elena Peter Sofia Tom Anna Hugo Ivy Karl Lena"
+    " Miriam Noah Olga Rosa Samuel Vera"
 )
 
 

@@ -67,8 +67,7 @@ def conversion(voice: Voice) -> list[str]:
             "[A larger unit holds many smaller ones, so we multiply|Going to the smaller unit, we"
             " multiply]: {count} times {factor} is {product:,}.",
             "[With the {rest} that were there already, that makes {total}.|Add {rest}, and the"
-            " answer"
-            " is {total}.]",
+            " answer is {total}.]",
             "[To go back, divide by {factor}: {count} and a remainder of {rest}.|The other way we"
             " would divide by {factor}.]",
             a=_units(count, large),
@@ -161,16 +160,13 @@ def angles(voice: Voice) -> list[str]:
     same = len({first, second, third})
     return [
         voice.text(
-            "[The angles of a triangle add up to 180 degrees.|In every triangle the three"
-            " angles make"
-            " 180 degrees together.]",
+            "[The angles of a triangle add up to 180 degrees.|In every triangle the three angles"
+            " make 180 degrees together.]",
             "[One angle is {a} degrees and another is {b} degrees.|Two of them are known: {a}"
-            " degrees"
-            " and {b} degrees.]",
+            " degrees and {b} degrees.]",
             "[How large is the third?|What is the third angle?]",
-            "[{a} + {b} = {ab}, and 180 - {ab} = {c}.|Taking both from 180, we get 180 - {a} -"
-            " {b} ="
-            " {c}.]",
+            "[{a} + {b} = {ab}, and 180 - {ab} = {c}.|Taking both from 180, we get 180 - {a} - {b}"
+            " = {c}.]",
             "So the third angle is {c} degrees.",
             "[The largest angle, {big} degrees, makes the triangle {kind}.|As its largest angle is"
             " {big} degrees, the triangle is {kind}.]",
@@ -202,9 +198,8 @@ def polygons(voice: Voice) -> list[str]:
             name=name,
         ),
         voice.text(
-            "[Lines from one corner cut it into {t} triangles|It can be cut into {t}"
-            " triangles], [each"
-            " with|and each has] angles of 180 degrees in all, so its angles add up to {sum}"
+            "[Lines from one corner cut it into {t} triangles|It can be cut into {t} triangles],"
+            " [each with|and each has] angles of 180 degrees in all, so its angles add up to {sum}"
             " degrees."
             if sides > 3
             else "Its angles add up to 180 degrees.",
@@ -228,12 +223,10 @@ def squares(voice: Voice) -> list[str]:
     below = isqrt(other)
     return [
         voice.text(
-            "The square of a number is the number times itself[, like the area of a square"
-            " with sides"
-            " of that length|].",
-            "[{n} squared is {n} x {n} = {nn}|The square of {n} is {nn}], so the square root"
-            " of {nn}"
-            " is {n}.",
+            "The square of a number is the number times itself[, like the area of a square with"
+            " sides of that length|].",
+            "[{n} squared is {n} x {n} = {nn}|The square of {n} is {nn}], so the square root of"
+            " {nn} is {n}.",
             "[What about {other}?|And the root of {other}?]",
             "It is exactly {below}, as {below} x {below} = {other}."
             if below**2 == other
@@ -260,8 +253,8 @@ def calendar(voice: Voice) -> list[str]:
     return [
         voice.text(
             "[Today is|It is] {day}, {date}. {who} [will travel|has a birthday|moves house|sits an"
-            " examination] in {ahead} days. [On which day of the week is that?|What day will"
-            " it be?]",
+            " examination] in {ahead} days. [On which day of the week is that?|What day will it"
+            " be?]",
             day=DAYS[start.weekday()],
             date=_date(start),
             who=who,
@@ -273,9 +266,8 @@ def calendar(voice: Voice) -> list[str]:
             "{ahead} days are {weeks} and {days}."
             if days
             else "{ahead} days are exactly {weeks}, so it is the same day of the week: {then}.",
-            "[Counting {days} on from {day}, we come to {then}.|We count {days} on from {day}:"
-            " it is"
-            " {then}.]"
+            "[Counting {days} on from {day}, we come to {then}.|We count {days} on from {day}: it"
+            " is {then}.]"
             if days
             else "",
             "The date is then {end}[.|, as {month} has {length} days.]",
@@ -307,18 +299,14 @@ def leap_years(voice: Voice) -> list[str]:
         )
     return [
         voice.text(
-            "[Let us see whether {year} is a leap year.|Is {year} a leap year?|Does February"
-            " of {year} have"
-            " 28 days or 29?]",
-            "[A year is a leap year if 4 divides it; but years that 100 divides are leap years"
-            " only if"
-            " 400 divides them too.|Every fourth year is a leap year. Of the years that end a"
-            " century"
-            " only those that 400 divides are.]",
+            "[Let us see whether {year} is a leap year.|Is {year} a leap year?|Does February of"
+            " {year} have 28 days or 29?]",
+            "[A year is a leap year if 4 divides it; but years that 100 divides are leap years only"
+            " if 400 divides them too.|Every fourth year is a leap year. Of the years that end a"
+            " century only those that 400 divides are.]",
             why,
-            "[February has {feb} days in it, and the whole year {all}.|So {year} has {all}"
-            " days, and"
-            " its February has {feb}.]",
+            "[February has {feb} days in it, and the whole year {all}.|So {year} has {all} days,"
+            " and its February has {feb}.]",
             year=year,
             rest=year % 4,
             feb=29 if leap else 28,
@@ -349,9 +337,8 @@ def clocks(voice: Voice) -> list[str]:
             long=_long(length),
         ),
         voice.text(
-            "[From {start} to the full hour are {to}, which leaves {left}.|Go first to the"
-            " full hour:"
-            " that takes {to}, and {left} are still to come.]"
+            "[From {start} to the full hour are {to}, which leaves {left}.|Go first to the full"
+            " hour: that takes {to}, and {left} are still to come.]"
             if 0 < to_hour < length - 1
             else "",
             "[An hour has 60 minutes, not 100, so take care when the minutes go past 60.|When the"
@@ -376,16 +363,14 @@ def speeds(voice: Voice) -> list[str]:
     unknown = voice.one(("distance", "time"))
     return [
         voice.text(
-            "[Speed says how far something goes in a certain time.|A speed is a distance for"
-            " each unit"
-            " of time.]",
+            "[Speed says how far something goes in a certain time.|A speed is a distance for each"
+            " unit of time.]",
             "A {who} goes {speed} kilometres in an hour[, always at the same speed|].",
             "How far does it go in {hours} hours?"
             if unknown == "distance"
             else "How long does it take for {way} kilometres?",
-            "[In each hour {speed} kilometres are added, so|Distance is speed times time:]"
-            " {hours} x"
-            " {speed} = {way}, and the distance is {way} kilometres."
+            "[In each hour {speed} kilometres are added, so|Distance is speed times time:] {hours}"
+            " x {speed} = {way}, and the distance is {way} kilometres."
             if unknown == "distance"
             else "[Time is distance divided by speed:|We ask how often {speed} goes into {way}:]"
             " {way} / {speed} = {hours}, so it takes {hours} hours.",

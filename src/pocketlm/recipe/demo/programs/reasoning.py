@@ -53,13 +53,12 @@ def ordering(voice: Voice) -> list[str]:
         ),
         voice.text(
             "[Put them in a row, beginning with the {most}.|It helps to write the names in order.]",
-            "[If one is {more} than a second, and the second is {more} than a third, then the"
-            " first is"
-            " {more} than the third.|What holds from one to the next holds along the whole row.]",
+            "[If one is {more} than a second, and the second is {more} than a third, then the first"
+            " is {more} than the third.|What holds from one to the next holds along the whole"
+            " row.]",
             "[The order is|From the {most} to the {least} they are] {row}.",
             "[So the {most} is {first}, and the {least} is {last}.|{first} is the {most}, and"
-            " {last} the"
-            " {least}.]",
+            " {last} the {least}.]",
             "[{nth} in the row is {one}.|]",
             more=more,
             most=most,
@@ -78,9 +77,8 @@ def cause(voice: Voice) -> list[str]:
     (first, effect, why), (other, other_effect, other_why) = voice.some(CAUSES, 2)
     return [
         voice.text(
-            "[A cause makes something happen, and an effect is what happens.|What happens is"
-            " an effect;"
-            " what makes it happen is its cause.]",
+            "[A cause makes something happen, and an effect is what happens.|What happens is an"
+            " effect; what makes it happen is its cause.]",
             "[When|If] {first}, {effect}.",
             "[Why? Because {why}.|The reason is that {why}.|This is so because {why}.]",
             first=first,
@@ -116,9 +114,8 @@ def conditions(voice: Voice) -> list[str]:
             "[Now {first}.|We see that {first}.] [Then we may conclude that|It follows that]"
             " {effect}.",
             "[But it does not work backwards.|The other direction is not certain.]",
-            "If we only know that {effect}, [there may be another cause|something else may"
-            " have caused"
-            " it], and so we cannot be sure that {first}.",
+            "If we only know that {effect}, [there may be another cause|something else may have"
+            " caused it], and so we cannot be sure that {first}.",
             first=first,
             effect=effect,
         ),
@@ -131,15 +128,12 @@ def syllogism(voice: Voice) -> list[str]:
     return [
         voice.text(
             "All {kind} are {wider}. All {wider} {does}. [What follows|What can we conclude]?",
-            "[Whatever is true of all {wider} is true of {kind}, because {kind} are among"
-            " them.|As every"
-            " one of the {kind} is among the {wider}, it has what they all have.]",
+            "[Whatever is true of all {wider} is true of {kind}, because {kind} are among them.|As"
+            " every one of the {kind} is among the {wider}, it has what they all have.]",
             "So all {kind} {does}.",
-            "[We may not turn this around: not all {wider} are {kind}.|The reverse would be"
-            " wrong: there"
-            " are {wider} that are not {kind}.|That something is among the {wider} does not"
-            " yet make it"
-            " one of the {kind}.]",
+            "[We may not turn this around: not all {wider} are {kind}.|The reverse would be wrong:"
+            " there are {wider} that are not {kind}.|That something is among the {wider} does not"
+            " yet make it one of the {kind}.]",
             kind=kind,
             wider=wider,
             does=does,
@@ -169,9 +163,8 @@ def procedure(voice: Voice) -> list[str]:
             "[The {nth} step is to {step}.|As the {nth} thing, {step}.]",
             '[It comes before the step "{after}" and after the step "{before}".|Before you {step},'
             " {before}; afterwards, {after}.]",
-            "[Whoever leaves a step out will see why it is there.|If something goes wrong, go"
-            " back one"
-            " step.|With some practice it is easy to {what}.]",
+            "[Whoever leaves a step out will see why it is there.|If something goes wrong, go back"
+            " one step.|With some practice it is easy to {what}.]",
             nth=ordinal(place + 1),
             step=steps[place],
             before=steps[place - 1],
@@ -196,22 +189,20 @@ def reading_lists(voice: Voice) -> list[str]:
     over = [who for who, count in zip(people, counts, strict=True) if count >= limit]
     return [
         voice.text(
-            "[The list shows how many {things} each person has.|Here is how many {things} each"
-            " of them"
-            " has collected.|We count the {things} of {n} people.]",
+            "[The list shows how many {things} each person has.|Here is how many {things} each of"
+            " them has collected.|We count the {things} of {n} people.]",
             things=plural(thing),
             n=spelt(len(people)),
         ),
         rows,
         voice.text(
-            "[Who has the most? Look for the largest number: it is {max}, so it is"
-            " {most}.|{most} has"
-            " the most, {max}.]",
+            "[Who has the most? Look for the largest number: it is {max}, so it is {most}.|{most}"
+            " has the most, {max}.]",
             "[{least} has the fewest, only {min}.|The smallest number is {min}, and it belongs to"
             " {least}.]",
             "[{max} - {min} = {gap}, so {most} has {gap} more than {least}.|]",
-            "[Those who have {limit} or more are {over}.|At least {limit} {things} are owned"
-            " by {over}.]",
+            "[Those who have {limit} or more are {over}.|At least {limit} {things} are owned by"
+            " {over}.]",
             "[In all there are {total} {things}.|Together they have {total} {things}.]",
             max=max(counts),
             min=min(counts),
@@ -233,31 +224,28 @@ def dialogue(voice: Voice) -> list[str]:
     wrong = voice.one([each[2] for each in CAUSES if each[2] != why])
     return [
         voice.say(
-            "{pupil}: [I have noticed something.|May I ask something?] When {first}, {effect}."
-            " [Why is that?|How does that come about?]",
+            "{pupil}: [I have noticed something.|May I ask something?] When {first}, {effect}. [Why"
+            " is that?|How does that come about?]",
             pupil=pupil,
             first=first,
             effect=effect,
         ),
         voice.say(
-            "{teacher}: [What do you think yourself?|Good question. What is your guess?|Have"
-            " you an idea"
-            " of your own?]",
+            "{teacher}: [What do you think yourself?|Good question. What is your guess?|Have you an"
+            " idea of your own?]",
             teacher=teacher,
         ),
         voice.say("{pupil}: [Perhaps|Maybe|Is it] because {wrong}?", pupil=pupil, wrong=wrong),
         voice.say(
             "{teacher}: [That is true in itself, but it has nothing to do with this.|That explains"
-            " something else.|No, that is the reason for another thing.] [Think of this|The"
-            " real reason"
-            " is this]: {why}.",
+            " something else.|No, that is the reason for another thing.] [Think of this|The real"
+            " reason is this]: {why}.",
             teacher=teacher,
             why=why,
         ),
         voice.say(
-            "{pupil}: [Now I see.|Then I understand.] [So it is no accident that {effect}.|And"
-            " if it were"
-            " not so that {first}, it would not happen for this reason.]",
+            "{pupil}: [Now I see.|Then I understand.] [So it is no accident that {effect}.|And if"
+            " it were not so that {first}, it would not happen for this reason.]",
             pupil=pupil,
             first=first,
             effect=effect,

@@ -68,10 +68,8 @@ def definition(voice: Voice) -> list[str]:
         ),
         voice.text(
             "[A definition says first what kind of thing something is, and then what sets it"
-            " apart.|To"
-            " define a word, name the kind of thing, and then what makes it different from"
-            " others of"
-            " its kind.|A good definition has two parts.]",
+            " apart.|To define a word, name the kind of thing, and then what makes it different"
+            " from others of its kind.|A good definition has two parts.]",
             '[Here the kind is "{kind}"|The kind of thing is {a_kind}], and [what sets it apart|the'
             ' difference] is [expressed by|said in] the words "{apart}".',
             "[{Other} is {a_kind} too, but one {other_apart}.|Compare {other}: that is {a_kind}"
@@ -104,9 +102,8 @@ def riddle(voice: Voice) -> list[str]:
             wrong=_named(wrong),
         ),
         voice.text(
-            "[{Wrong} is {wrong_kind} {wrong_apart}, so that is not it.|It cannot be {wrong},"
-            " for that"
-            " is {wrong_kind} {wrong_apart}.]",
+            "[{Wrong} is {wrong_kind} {wrong_apart}, so that is not it.|It cannot be {wrong}, for"
+            " that is {wrong_kind} {wrong_apart}.]",
             '[The answer is "{name}".|The right word is "{name}".]',
             term.fact,
             name=term.name,
@@ -124,12 +121,10 @@ def glossary(voice: Voice) -> list[str]:
     first, last = terms[0].name, terms[-1].name
     return [
         voice.text(
-            "[Here is a small glossary.|These are the words of today's lesson.|The following"
-            " words are"
-            " explained below.]",
+            "[Here is a small glossary.|These are the words of today's lesson.|The following words"
+            " are explained below.]",
             "[They stand in alphabetical order|The words are in the order of the alphabet]:"
-            ' "{first}"'
-            ' comes first, and "{last}" comes last.',
+            ' "{first}" comes first, and "{last}" comes last.',
             first=first,
             last=last,
         ),
@@ -156,9 +151,8 @@ def odd_one_out(voice: Voice) -> list[str]:
     names = voice.mixed([each.name for each in (*same, odd)])
     return [
         voice.text(
-            "[Which word does not belong with the others: {names}?|Of the words {names}, one"
-            " does not"
-            " fit.]",
+            "[Which word does not belong with the others: {names}?|Of the words {names}, one does"
+            " not fit.]",
             "[We ask what the words have in common.|Look for what three of them share.]",
             "[{A}, {b} and {c} are each {kind}|Three of them, {a}, {b} and {c}, name {kind}].",
             "[{Odd} is not {kind} but {odd_kind}|{Odd}, however, is {odd_kind}] {apart}.",
@@ -201,8 +195,8 @@ def plurals(voice: Voice) -> list[str]:
         voice.text(
             "The verb must agree with [its subject|the noun that it belongs to].",
             'We say "the {thing} {one} {place}", but "the {things} {many} {place}".',
-            '["This" and "that" go with one thing, "these" and "those" with several: this'
-            ' {thing}, these {things}.|In the same way it is "this {thing}" and "these {things}".]',
+            '["This" and "that" go with one thing, "these" and "those" with several: this {thing},'
+            ' these {things}.|In the same way it is "this {thing}" and "these {things}".]',
             thing=thing,
             things=plural(thing),
             one=verb[0],
@@ -219,14 +213,13 @@ def opposites(voice: Voice) -> list[str]:
     x, y = pairs[0]
     return [
         voice.text(
-            "[Two words are opposites if one says the contrary of the other.|Opposites are"
-            " words with"
-            " contrary meanings.]",
+            "[Two words are opposites if one says the contrary of the other.|Opposites are words"
+            " with contrary meanings.]",
             '[The opposite of "{x}" is "{y}".|"{X}" and "{y}" are opposites.]',
             '[Others are|So are] "{p}" and "{q}", and "{r}" and "{s}".',
-            "[If {who} says that something is {x} and {other} says that it is {y}, they cannot"
-            " both be"
-            " right.|{who} calls it {x} and {other} calls it {y}: only one of them can be right.]",
+            "[If {who} says that something is {x} and {other} says that it is {y}, they cannot both"
+            " be right.|{who} calls it {x} and {other} calls it {y}: only one of them can be"
+            " right.]",
             "[But a thing may be neither {x} nor {y}, and somewhere in between.|Between {x} and {y}"
             " there may be something in the middle.]"
             if x not in ("open", "full", "early")
