@@ -29,7 +29,3 @@ def test_mistakes_are_refused_in_a_line(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("like: demo\ncorpus: {gigabytes: 1}\n")
     check_refusal(program(file), "line 2", "corpus.gigabytes: there is no such field", code=2)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "letter.txt").write_text("dear")
-    refused = program("smoke", "--out", tmp_path / "out")
-    check_refusal(refused, "is not empty", "--out", code=2)

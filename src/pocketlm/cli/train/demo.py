@@ -39,12 +39,13 @@ def demo(
     """
     from pocketlm.cli.output import Status, table
     from pocketlm.cli.train import quietly
+    from pocketlm.recipe.demo import configuration
 
+    wanted = configuration.read(setting)  # before PyTorch, which takes seconds
     quietly()
-    from pocketlm.recipe.demo import configuration, wording
+    from pocketlm.recipe.demo import wording
     from pocketlm.recipe.demo.run import demonstrate, preview
 
-    wanted = configuration.read(setting)
     if show:
         print(table(preview(wanted)))
         return
