@@ -117,6 +117,7 @@ def _extended(
         if vocabulary.kinds[id] == Kind.BYTE
     }
     pieces = [[bytes_[byte] for byte in character.encode()] for character in characters]
+    replaced = [[id] for id in range(first)] + pieces
     spelled, known = tuple(tokens), set(tokens)
     added: list[tuple[str, str]] = []
     for sides in learned:
@@ -125,13 +126,7 @@ def _extended(
         if left + right not in known:  # the old merges may reach an old token in fewer ways
             known.add(left + right)
             tokens.append(left + right)
-            pieces.append(
-                [
-                    old
-                    for id in sum(sides, ())
-                    for old in ([id] if id < first else pieces[id - first])
-                ]
-            )
+            pieces.append([old for side in sides for id in side for old in replaced[id]])
     kinds = [*vocabulary.kinds, *[int(Kind.NORMAL)] * (len(tokens) - first)]
     merges = (
         [*vocabulary.merges, *added]
