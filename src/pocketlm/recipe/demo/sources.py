@@ -77,8 +77,7 @@ def _of_debian() -> Iterator[Candidate]:
         if not _is_free_file(copyright_file):
             continue
         for line in listing.read_text("utf-8", "replace").splitlines():
-            path = Path(line)
-            if (kind := _kind_of_path(line)) and path.is_file():
+            if (kind := _kind_of_path(line)) and (path := Path(line)).is_file():
                 yield Candidate(
                     kind, line, str(copyright_file), functools.partial(_READ[kind], path)
                 )
@@ -196,8 +195,9 @@ def _of_distribution(found: importlib.metadata.Distribution) -> Iterator[Candida
     if metadata is None:
         return
     for name in names:
-        path, kind = base / name, _kind_in_distribution(name)
+        kind = _kind_in_distribution(name)
         if kind and not name.startswith(".."):
+            path = base / name
             yield Candidate(
                 kind, str(path), str(base / metadata), functools.partial(_READ[kind], path)
             )
