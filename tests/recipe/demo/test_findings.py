@@ -16,7 +16,7 @@ ITEMS = 400
 def asked():
     texts = {name: [f"text {number}" for number in range(ITEMS)] for name in ("textbook", "raw")}
     choices = [Choice("a", ("b", "c", "d", "e"), 0, f"k{n % 2}") for n in range(ITEMS)]
-    return Asked(texts, choices, [Pair("a b", "b a", "order") for _ in range(ITEMS)])
+    return Asked(texts, choices, [Pair(f"a b {n // 2}", "b a", "order") for n in range(ITEMS)])
 
 
 def scored(asked, better, seeds=3):
@@ -82,7 +82,9 @@ def test_bits_are_counted_by_the_byte(asked):
 def test_guessing_is_said(asked):
     assert "no arm is better than guessing" not in said(scored(asked, {}))
     worse = {(arm, "choices"): -0.5 for arm in ("raw", "filtered", "mixed")}
-    assert "option's log share: no arm is better than guessing (-1.3863 nats)" in said(scored(asked, worse))
+    assert "option's log share: no arm is better than guessing (-1.3863 nats)" in said(
+        scored(asked, worse)
+    )
 
 
 def test_one_seed_tells_nothing_apart(asked):
@@ -96,5 +98,5 @@ def test_limits_count_what_was_done(asked):
     decided = Plan(rate=7000, steps=500, tokens=2_048_000, shortened_by="")
     text = " ".join(wording.limits(setting, decided, scored(asked, {})))
     # 6 · 1.5e6 parameters · 2.05e6 tokens · 9 runs
-    assert "1.7e+14 operations, 0.28% of the 6e16" in text
+    assert "1.7e+14 operations, 0.28 % of the 6e16" in text
     assert "There are 12 such comparisons" in text

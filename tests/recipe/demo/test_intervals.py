@@ -54,3 +54,13 @@ def test_arms_are_told_apart_only_where_both_intervals_agree():
     found = difference(before, few, np.ones(500))
     assert found.by_seeds[0] > 0 >= found.by_items[0] - 0.05
     assert difference(before, before, np.ones(500)).told_apart is False
+
+
+def test_items_of_a_group_are_drawn_together():
+    generator = np.random.default_rng(7)
+    of_group = generator.normal(0.3, 1.0, 400)
+    scores, groups = np.repeat(of_group, 3)[None], [f"g{n // 3}" for n in range(1200)]
+    alone, together = level(scores, np.ones(1200)), level(scores, np.ones(1200), groups)
+    assert together.value == pytest.approx(alone.value)
+    widths = [found.by_items[1] - found.by_items[0] for found in (alone, together)]
+    assert widths[1] / widths[0] == pytest.approx(math.sqrt(3), rel=0.1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pocketlm.recipe.demo.intervals import Found, Values, difference, level
 from pocketlm.recipe.demo.judging import Asked
-from pocketlm.recipe.demo.layout import ARMS, SETS
+from pocketlm.recipe.demo.layout import ARMS
 
 #: Which arm is compared with which: (before, after).
 PAIRS = tuple(combinations(ARMS, 2))
@@ -95,13 +95,6 @@ def findings(
     scores: Mapping[str, Sequence[Mapping[str, Values]]], seeds: Sequence[int], asked: Asked
 ) -> Findings:
     """Compare what was scored: for each arm a dictionary of scores for each seed, in order."""
-    weights = {
-        f"text-{name}": np.array([len(text.encode()) for text in asked.texts[name]], np.float64)
-        for name in SETS
-    }
-    for key, items in (("choices", asked.choices), ("pairs", asked.pairs)):
-        weights[key] = np.ones(len(items))
-    weights["choices-right"] = weights["choices"]
     arrays = {
         measure.key: {
             arm: np.stack([each[measure.key] for each in scores[arm]])
@@ -110,41 +103,38 @@ def findings(
         }
         for measure in MEASURES
     }
-    kinds = {
-        "choices": np.array([item.kind for item in asked.choices]),
-        "pairs": np.array([item.kind for item in asked.pairs]),
+    weights = {key: np.ones(of_arm[ARMS[0]].shape[1]) for key, of_arm in arrays.items()}
+    for name, texts in asked.texts.items():
+        weights[f"text-{name}"] = np.array([len(text.encode()) for text in texts], np.float64)
+    # Pairs of one sentence hang together: they are drawn together.
+    groups: dict[str, Sequence[str]] = {"pairs": [item.good for item in asked.pairs]}
+    levels = {
+        key: {arm: level(of_arm[arm], weights[key], groups.get(key)) for arm in ARMS}
+        for key, of_arm in arrays.items()
     }
-    return Findings(
-        tuple(seeds),
-        {key: len(each) for key, each in weights.items()},
-        {
-            key: {arm: level(of_arm[arm], weights[key]) for arm in ARMS}
-            for key, of_arm in arrays.items()
-        },
-        [
-            Comparison(
-                measure,
-                before,
-                after,
-                difference(
-                    arrays[measure.key][before], arrays[measure.key][after], weights[measure.key]
-                ),
-            )
-            for measure in MEASURES
-            for before, after in PAIRS
-        ],
-        {
-            key: {
-                str(kind): {
-                    arm: level(arrays[key][arm][:, of == kind], np.ones(int((of == kind).sum())))
-                    for arm in ARMS
-                }
-                for kind in np.unique(of)
-            }
-            for key, of in kinds.items()
-        },
-        {
-            key: {str(kind): int((of == kind).sum()) for kind in np.unique(of)}
-            for key, of in kinds.items()
-        },
-    )
+    comparisons = [
+        Comparison(
+            measure,
+            before,
+            after,
+            difference(
+                arrays[measure.key][before],
+                arrays[measure.key][after],
+                weights[measure.key],
+                groups.get(measure.key),
+            ),
+        )
+        for measure in MEASURES
+        for before, after in PAIRS
+    ]
+    kinds, counts = {}, {}
+    for key, items in (("choices", asked.choices), ("pairs", asked.pairs)):
+        of = np.array([item.kind for item in items])
+        places = {kind: np.flatnonzero(of == kind) for kind in sorted(set(of.tolist()))}
+        counts[key] = {kind: len(here) for kind, here in places.items()}
+        kinds[key] = {
+            kind: {arm: level(arrays[key][arm][:, here], np.ones(len(here))) for arm in ARMS}
+            for kind, here in places.items()
+        }
+    sizes = {key: len(each) for key, each in weights.items()}
+    return Findings(tuple(seeds), sizes, levels, comparisons, kinds, counts)

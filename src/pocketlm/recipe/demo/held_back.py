@@ -8,7 +8,6 @@ It knows texts and items; it asks no model.
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,7 +95,8 @@ def prepare(setting: Demonstration, layout: Layout, tell: Tell) -> HeldBack:
     others = items.pairs(texts, count=2 * wanted.pairs, seed=_SEED)
     pairs = _unknown(others, [each.good for each in others], known)
     left_out = len(more) + len(others) - len(choices) - len(pairs)
-    choices, pairs = _drawn(choices, wanted.choices), _drawn(pairs, wanted.pairs)
+    # Items come kind by kind in turn: the first of them are of all kinds.
+    choices, pairs = choices[: wanted.choices], pairs[: wanted.pairs]
     _write(layout.items("choices"), choices)
     _write(layout.items("pairs"), pairs)
     held_back = HeldBack(sets=left, choices=len(choices), pairs=len(pairs), known_items=left_out)
@@ -145,12 +145,6 @@ def _unknown(made: Sequence[_Item], texts: Sequence[str], known: Hashes) -> list
         for item, text in zip(made, texts, strict=True)
         if not _within(runs(hashes(plain_words(text)), ITEM_WORDS), known).any()
     ]
-
-
-def _drawn(made: Sequence[_Item], count: int) -> list[_Item]:
-    """So many of them, of all kinds alike, in their order."""
-    chosen = random.Random(_SEED).sample(range(len(made)), min(count, len(made)))
-    return [made[place] for place in sorted(chosen)]
 
 
 def _runs_of(texts: Iterable[Hashes], length: int) -> Hashes:

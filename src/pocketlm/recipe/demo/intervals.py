@@ -11,6 +11,7 @@ It knows arrays of numbers; it does not know what was measured.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,23 +43,29 @@ class Found:
         return all(end > 0 for end in ends) or all(end < 0 for end in ends)
 
 
-def level(scores: Values, weights: Values) -> Found:
+def level(scores: Values, weights: Values, groups: Sequence[str] | None = None) -> Found:
     """The mean of `scores` [seeds, items]: sums over items by sums of `weights` [items].
 
-    For bits a byte, scores are bits and weights bytes; for other items weights are 1.
+    For bits a byte, scores are bits and weights bytes; for other items weights are 1. Items of one
+    group are drawn together.
     """
-    of_seeds = scores.sum(axis=1) / weights.sum()
+    of_seeds, items = scores.sum(axis=1) / weights.sum(), scores.mean(axis=0)
+    if groups is not None:
+        group_of = np.unique(groups, return_inverse=True)[1]
+        items, weights = np.bincount(group_of, items), np.bincount(group_of, weights)
     return Found(
         float(of_seeds.mean()),
         tuple(map(float, of_seeds)),
         _student(of_seeds),
-        _bootstrap(scores.mean(axis=0), weights),
+        _bootstrap(items, weights),
     )
 
 
-def difference(before: Values, after: Values, weights: Values) -> Found:
+def difference(
+    before: Values, after: Values, weights: Values, groups: Sequence[str] | None = None
+) -> Found:
     """How much more `after` has than `before`: seeds and items in the same order in both."""
-    return level(after - before, weights)
+    return level(after - before, weights, groups)
 
 
 def _student(of_seeds: Values) -> Interval:

@@ -82,7 +82,7 @@ def choices(model: Model, items: Sequence[Choice]) -> tuple[Values, Values]:
     wanted: list[tuple[Ids, Ids]] = []
     for item in items:
         context = model.tokenizer.encode(item.context)
-        wholes = [model.tokenizer.encode(_joined(item.context, each)) for each in item.options]
+        wholes = [model.tokenizer.encode(f"{item.context} {each}") for each in item.options]
         # What follows may change how the end of the context is cut into tokens: options are
         # compared after what they all begin with.
         common = min(_shared(context, whole) for whole in wholes)
@@ -138,12 +138,6 @@ def _pieces(context: Ids, continuation: Ids, most: int) -> Iterable[tuple[Ids, I
 def _nats(model: Model, texts: Sequence[str]) -> Values:
     begin = model.text_tokens("")
     return -np.array(logprobs(model, [(begin, model.tokenizer.encode(text)) for text in texts]))
-
-
-def _joined(context: str, option: str) -> str:
-    """Both as one text, a space between words."""
-    apart = context[-1:].isspace() or option[:1].isspace()
-    return context + option if apart else f"{context} {option}"
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:

@@ -53,8 +53,7 @@ def _raw_text(found: Findings) -> str:
     if verdict == "worse":
         return (
             "On held-back raw text the raw arm wins, as is to be expected: each arm is best at "
-            "text like its own. What filtering gains on filtered text is in part this, and no "
-            "more."
+            "text like its own. What an arm gains on such text is in part this, and no more."
         )
     if verdict == "better":
         return (
@@ -116,13 +115,13 @@ def limits(setting: Demonstration, decided: Plan, found: Findings) -> list[str]:
         "differ in what they read and in nothing else. Model, number of tokens and steps, "
         "tokenizer, initial weights (by the seed), and the order of places in the text are equal.",
         "It does not show what a model of a useful size would gain. All runs together are about "
-        f"{operations:.2g} operations, {operations / _DECISIVE:.2%} of the 6e16 from which on "
+        f"{operations:.2g} operations, {operations / _DECISIVE * 100:.2g} % of the 6e16 from which on "
         "small experiments were found to predict larger ones (DataDecide, arXiv 2504.11393). The "
         "measure of four options is theirs, as it moves where accuracy is still chance; that it "
         "predicts anything from here is not shown.",
-        f"A model of {count / 1e6:.3g} million parameters that has read "
-        f"{decided.tokens / 1e6:.3g} million tokens knows words and their order, and little of "
-        "what they mean. Minimal pairs and options ask for form more than for knowledge.",
+        f"A model of {count:,} parameters that has read {decided.tokens:,} tokens knows words and "
+        "their order, and little of what they mean. Minimal pairs and options ask for form more "
+        "than for knowledge.",
         "The held-back filtered text was chosen by the same rules as the filtered arms' text: an "
         "arm that read such text is at home there. That is why raw text is beside it. The items "
         "were made of all held-back text, filtered or not.",
