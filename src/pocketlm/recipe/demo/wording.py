@@ -109,13 +109,14 @@ def limits(setting: Demonstration, decided: Plan, found: Findings) -> list[str]:
     runs = len(ARMS) * len(setting.training.seeds)
     count = parameters(setting)
     operations = 6 * count * decided.tokens * runs
+    share = operations / _DECISIVE
     told = len([each for each in found.comparisons if each.measure.counts])
     return [
         "It shows what the choice of text does to this model, at this size, on this corpus: arms "
         "differ in what they read and in nothing else. Model, number of tokens and steps, "
         "tokenizer, initial weights (by the seed), and the order of places in the text are equal.",
         "It does not show what a model of a useful size would gain. All runs together are about "
-        f"{operations:.2g} operations, {operations / _DECISIVE * 100:.2g} % of the 6e16 from which on "
+        f"{operations:.2g} operations, {100 * share:.2g} % of the 6e16 from which on "
         "small experiments were found to predict larger ones (DataDecide, arXiv 2504.11393). The "
         "measure of four options is theirs, as it moves where accuracy is still chance; that it "
         "predicts anything from here is not shown.",
