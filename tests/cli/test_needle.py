@@ -32,7 +32,7 @@ def test_as_json_and_twice_the_same(pocketlm, smollm2, tmp_path):
     assert runs[0].stdout == runs[1].stdout
     (line,) = runs[0].stdout.splitlines()
     found = json.loads(line)
-    assert list(found) == ["model", "cache_type", "seed", "text", "cells"]
+    assert list(found) == ["model", "cache_type", "seed", "lora", "text", "cells"]
     assert [(c["length"], c["depth"]) for c in found["cells"]] == [
         (200, 100),
         (200, 0),

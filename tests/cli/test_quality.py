@@ -75,7 +75,7 @@ def test_several_models_as_json(pocketlm, models, text, tmp_path):
             "--tokens", "3000", "--context", "256", "--plot", plot, "--json",
         )
     )  # fmt: skip
-    assert list(about) == ["context", "reference", "models", "texts"]
+    assert list(about) == ["context", "lora", "reference", "models", "texts"]
     assert about["context"] == 256
     assert [model["model"] for model in about["models"]] == names
     assert [model["file_bytes"] for model in about["models"]] == [
