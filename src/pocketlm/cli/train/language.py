@@ -81,8 +81,10 @@ def language(
       pocketlm train language de --model smollm2 --data texts --out german --then install
       pocketlm train language uk --model ./phi --data texts --out uk --whole --chats chats.jsonl
     """
-    from pocketlm.cli.output import Status, table
     from pocketlm.cli.train import quietly
+
+    quietly()  # before the libraries are there, which read it once
+    from pocketlm.cli.output import Status, table
     from pocketlm.recipe.languages import language as languages
     from pocketlm.recipe.languages.version import Version, Wanted
     from pocketlm.store import Store
@@ -106,7 +108,6 @@ def language(
         )
     )
     quantization = _quantization(then, None if whole else version.base)
-    quietly()
     if show:
         print(table(version.rows()))
         return

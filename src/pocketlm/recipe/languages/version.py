@@ -28,7 +28,7 @@ from pocketlm.recipe.train.tell import Tell
 _STATE = "language.json"
 #: Tokens of a window, windows a step at most and a forward pass at most, and steps at least: small
 #: corpora have smaller steps, so that the rate has time to rise and fall.
-_CONTEXT, _BATCH, _PASS, _STEPS = 512, 16, 4, 200
+_CONTEXT, _BATCH, _PASS, _STEPS = 512, 16, 4, 150
 _WARMUP, _MEASURED = 20, 5
 #: Tokens of held-back text at a measurement, as a part of those trained on.
 _PART = 40
