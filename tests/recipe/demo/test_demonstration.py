@@ -15,7 +15,6 @@ from pocketlm.recipe.demo.layout import ARMS, SETS, Layout
 from pocketlm.recipe.demo.run import demonstrate
 from pocketlm.recipe.train import models
 
-
 #: Half a minute of one core; more where others are at work on it.
 pytestmark = pytest.mark.timeout(900)
 

@@ -1,1 +1,1 @@
-"""The recipe's demonstration: what filtering and synthetic text do to a small model, on one machine."""
+"""The demonstration: what filtering and synthetic text do to a small model, on one machine."""

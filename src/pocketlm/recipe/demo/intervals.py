@@ -52,7 +52,8 @@ def level(scores: Values, weights: Values, groups: Sequence[str] | None = None) 
     of_seeds, items = scores.sum(axis=1) / weights.sum(), scores.mean(axis=0)
     if groups is not None:
         group_of = np.unique(groups, return_inverse=True)[1]
-        items, weights = np.bincount(group_of, items), np.bincount(group_of, weights)
+        items = np.bincount(group_of, items).astype(np.float64)
+        weights = np.bincount(group_of, weights).astype(np.float64)
     return Found(
         float(of_seeds.mean()),
         tuple(map(float, of_seeds)),

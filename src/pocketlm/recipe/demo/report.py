@@ -299,10 +299,10 @@ def _data(made: Made) -> Section:
         section.links.append((f"data report: {build}", place.as_posix()))
     for set_name, left in made.held_back.sets.items():
         section.notes.append(
-            f"Held-back text, {set_name}: {left.documents:,} documents of {left.bytes / 1e6:.2f} "
-            f"MB are left. {left.overlapping:,} were left out because more than {KNOWN:.0%} of "
-            f"their runs of {WORDS} words are in a text that an arm reads, or in an earlier "
-            f"held-back document; {left.short:,} because they are too short to tell."
+            f"{_MEASURED[set_name]}: {left.documents:,} documents of {left.bytes / 1e6:.2f} MB "
+            f"are left. {left.overlapping:,} were left out because more than {KNOWN:.0%} of their "
+            f"runs of {WORDS} words are in a text that an arm reads, or in an earlier held-back "
+            f"document; {left.short:,} because they are too short to tell."
         )
     return section
 
