@@ -251,7 +251,7 @@ def serve(
     check_sdk()
     from pocketlm.assistant.mcp.serve import Assistant, make_server, serve_stdio
     from pocketlm.cli.output import Download, Status
-    from pocketlm.serve.guard import is_loopback
+    from pocketlm.network import is_loopback
     from pocketlm.store import DEFAULT_MODEL, Store
 
     if http is None and (host != "127.0.0.1" or allow_host):

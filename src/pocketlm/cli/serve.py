@@ -126,7 +126,7 @@ def serve(
     """
     from pocketlm.assistant.sources import named
     from pocketlm.cli.output import Download, Status
-    from pocketlm.serve.guard import is_loopback
+    from pocketlm.network import is_loopback
     from pocketlm.serve.settings import Settings
     from pocketlm.store import DEFAULT_MODEL, Store
 

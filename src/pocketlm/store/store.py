@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlm.errors import ModelFileError, OfflineError, StoreError
+from pocketlm.network import offline_by_environment
 from pocketlm.store import others
 from pocketlm.store.catalogue import (
     Catalogue,
@@ -61,12 +62,6 @@ def default_home() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("pocketlm")
-
-
-def offline_by_environment() -> bool:
-    """Whether `POCKETLM_OFFLINE` forbids the network."""
-    value = os.environ.get("POCKETLM_OFFLINE", "").strip().lower()
-    return value not in ("", "0", "false", "no", "off")
 
 
 class Store:

@@ -15,7 +15,7 @@ import pytest
 from datatrove.data import Document
 from tests.recipe.data.pages import BREAD, WATER, article
 
-from pocketlm.errors import ParameterError
+from pocketlm.errors import OfflineError, ParameterError
 from pocketlm.recipe.data import label
 from pocketlm.recipe.data.classifier import Classifier, ClassifierError, fit
 from pocketlm.recipe.data.endpoint import Asked, Endpoint, EndpointError
@@ -134,6 +134,15 @@ def test_an_endpoint_that_is_busy_is_asked_again() -> None:
 def test_an_endpoint_that_is_not_there() -> None:
     with pytest.raises(EndpointError, match="is not there; run the same command to go on"):
         Endpoint("http://127.0.0.1:9/v1", None, None, tries=1)
+
+
+def test_another_machine_is_not_asked_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETLM_OFFLINE", "1")
+    for url in ("https://example.org/v1", "http://[::1/v1", "http://localhost.example.org/v1"):
+        with pytest.raises(OfflineError, match="POCKETLM_OFFLINE forbids the network"):
+            Endpoint(url, "big", None)
+    with serving(lambda prompt: "yes") as url:
+        assert Endpoint(url, None, None).ask(Asked("Well?")).text == "yes"
 
 
 def test_labels_of_another_model_are_not_mixed(tmp_path: Path, documents: Path) -> None:

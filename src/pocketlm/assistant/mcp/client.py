@@ -86,7 +86,7 @@ class Session:
 
     def __enter__(self) -> Self:
         """Connect. Raises Error, or OfflineError where the network is forbidden."""
-        from pocketlm.store.store import offline_by_environment
+        from pocketlm.network import offline_by_environment
 
         if not self._server.is_here and offline_by_environment():
             raise OfflineError(

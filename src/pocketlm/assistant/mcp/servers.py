@@ -7,7 +7,6 @@ nothing, reaches nothing and asks nobody.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pocketlm.assistant.mcp.pins import Offer
 from pocketlm.errors import ParameterError, StoreError
+from pocketlm.network import is_loopback
 
 #: A short one leaves room for the tools' names: a model sees NAME.tool, of 64 characters at most.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}")
@@ -182,14 +182,6 @@ def made(**fields: object) -> Server:
         return Server.model_validate(fields)
     except ValidationError as error:
         raise ParameterError(_first(error)) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_url(url: str, has_headers: bool) -> None:

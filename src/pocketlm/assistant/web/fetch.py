@@ -22,7 +22,7 @@ from pocketlm.assistant.web.exchange import Response, exchange
 from pocketlm.assistant.web.patience import by, left
 from pocketlm.assistant.web.url import Url
 from pocketlm.errors import AddressError, OfflineError, WebError
-from pocketlm.store.store import offline_by_environment
+from pocketlm.network import offline_by_environment
 
 #: Most redirects that are followed, and most addresses of a name that are tried.
 MAX_REDIRECTS, MAX_ADDRESSES = 5, 4

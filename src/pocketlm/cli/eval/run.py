@@ -129,7 +129,7 @@ def run(
 
     from pocketlm.cli.answer import loaded
     from pocketlm.cli.output import Status
-    from pocketlm.store.store import offline_by_environment
+    from pocketlm.network import offline_by_environment
 
     own = {
         "shots": shots,

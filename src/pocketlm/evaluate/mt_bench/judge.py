@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import json
 import os
 import socket
@@ -23,7 +22,7 @@ import pocketlm
 from pocketlm.assistant.visible import shortened, visible
 from pocketlm.chat.prompt import Message
 from pocketlm.errors import JudgeError, OfflineError, ParameterError
-from pocketlm.store.store import offline_by_environment
+from pocketlm.network import is_loopback, offline_by_environment
 
 KEY = "POCKETLM_JUDGE_KEY"
 #: Seconds that one judgement may take in all, and until a server must have taken the call.
@@ -69,7 +68,7 @@ class Judge:
             )
         if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
             raise ParameterError(f"{KEY} holds characters that no key has")
-        is_here = _is_loopback(parts.hostname)
+        is_here = is_loopback(parts.hostname)
         if self.key and parts.scheme == "http" and not is_here:
             raise ParameterError(
                 f"{KEY} would cross the network unencrypted: use https://, or unset it"
@@ -272,10 +271,3 @@ def _said(found: object) -> str:
 def _seconds(header: str | None) -> float:
     """A Retry-After in seconds; 0 for none, or one that is a date."""
     return float(header) if header and header.isascii() and header.isdigit() else 0.0
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -11,8 +11,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from pocketlm.errors import Error
+from pocketlm.errors import Error, OfflineError
+from pocketlm.network import is_loopback, offline_by_environment
 
 Key = TypeVar("Key")
 
@@ -58,10 +60,13 @@ class Endpoint:
         """Use `model` at `url` (as `http://127.0.0.1:8080/v1`); without one, the first it has.
 
         A request may take `seconds` and is made up to `tries` times, with growing pauses. Raises
-        EndpointError where nothing answers.
+        EndpointError where nothing answers, OfflineError for another machine where the network is
+        forbidden.
         """
         import openai
 
+        if offline_by_environment() and not is_loopback(_host(url)):
+            raise OfflineError(f"{url} is not asked: POCKETLM_OFFLINE forbids the network")
         self._client = openai.OpenAI(
             base_url=url, api_key=key or "none", timeout=seconds, max_retries=tries - 1
         )
@@ -143,3 +148,10 @@ class Endpoint:
             said = "took too long" if isinstance(error, openai.APITimeoutError) else "is not there"
             return EndpointError(f"{self._url}: {said}; run the same command to go on")
         return EndpointError(f"{self._url}: {error}")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
