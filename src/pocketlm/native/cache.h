@@ -32,7 +32,7 @@ class KVCache {
     size_t block_bytes() const { return block_bytes_; }
     size_t blocks_in_use() const;
 
-    // A new block with one reference. Throws std::bad_alloc.
+    // A new block with one reference. Throws std::bad_alloc. Not beside a step: blocks' addresses may move.
     int allocate();
     // A new block with one reference and the same contents.
     int copy(int block);
