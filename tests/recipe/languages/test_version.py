@@ -1,6 +1,7 @@
 """A language version from texts to what the engine opens: an adapter, and a whole model."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from pocketlm.recipe.data.shards import Shards, texts
 from pocketlm.recipe.languages.language import language
 from pocketlm.recipe.languages.version import Version, Wanted
 from pocketlm.recipe.train import loop
+from pocketlm.store.adapters import Adapters
 from recipe.languages import german
 from recipe.train import small
 
@@ -86,6 +88,21 @@ def test_an_adapter(wanted, base, tmp_path):
     command = [sys.executable, "-m", "pocketlm", "train", "lora", tmp_path / "out" / "tune.yaml"]
     by_hand = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True)
     assert json.loads(by_hand.stdout) == {"model": str(place)}
+    # And the whole command finds it done, and installs it.
+    (home := tmp_path / "home").mkdir()
+    command = [sys.executable, "-m", "pocketlm", "train", "language", "de", "--model", base]
+    command += ["--data", wanted["data"], "--chats", wanted["chats"], "--out", tmp_path / "out"]
+    command += ["--tokens", "4000", "--threads", "1", "--then", "install", "--json"]
+    environment = os.environ | {"POCKETLM_HOME": str(home)}
+    told = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, env=environment, check=True
+    )
+    assert json.loads(told.stdout) == {"adapter": str(place), "installed": "model-de"}
+    (installed,) = Adapters(home).list()
+    assert (installed.language, installed.base) == ("de", str(base))
+    refused = subprocess.run([*map(str, command), "--whole"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "--then install is for adapters" in refused.stderr
 
 
 def test_a_whole_model_with_more_tokens(wanted, base, tmp_path):
