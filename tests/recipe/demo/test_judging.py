@@ -52,7 +52,7 @@ def test_pairs_are_told_by_whole_texts(engine, by_hand):
     assert begin == [engine.tokenizer.eos_id]
     expected = []
     for good, bad, _ in pairs:
-        a, b = (by_hand(begin, engine.tokenizer.encode(text)) for text in (good, bad))
+        a, b = (by_hand(begin, [*engine.tokenizer.encode(each), *begin]) for each in (good, bad))
         expected.append(1.0 if a > b else 0.0 if a < b else 0.5)
     assert judging.pairs(engine, pairs).tolist() == expected
     assert expected[2] == 0.5

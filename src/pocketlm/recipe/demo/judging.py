@@ -99,11 +99,13 @@ def choices(model: Model, items: Sequence[Choice]) -> tuple[Values, Values]:
 
 def pairs(model: Model, items: Sequence[Pair]) -> Values:
     """Of each pair 1 where the good text is more probable, 0 where the bad one is; a half where
-    they are alike.
+    they are alike. Each is taken as a whole text, with its end: a comma may be as probable as a
+    full stop, but nothing ends with it.
     """
-    begin = model.text_tokens("")
+    begin = model.text_tokens("")  # what begins a text also ends it
     texts = [text for item in items for text in (item.good, item.bad)]
-    found = np.array(logprobs(model, [(begin, model.tokenizer.encode(text)) for text in texts]))
+    wanted = [(begin, [*model.tokenizer.encode(text), *begin]) for text in texts]
+    found = np.array(logprobs(model, wanted))
     gains = found[::2] - found[1::2]
     return np.where(gains > 0, 1.0, np.where(gains < 0, 0.0, 0.5))
 
