@@ -4,12 +4,16 @@
 #   make chat [MODEL=phi3] [PROMPT="…"]
 #                               brings the model and opens a chat; with PROMPT answers once
 #   make test                   brings the development tools too, and runs all tests
+#   make recipe-demo [SETTING=larger]
+#                               shows what the choice of text does to small models; an hour (docs/demo.md)
+#   make language-demo          teaches the default model German; half an hour (docs/languages.md)
 #   make lint                   checks style and types
 #   make clean                  removes what was built; models that were brought stay
 
-PYTHON ?= python3
-MODEL  ?= smollm2
-PROMPT ?=
+PYTHON  ?= python3
+MODEL   ?= smollm2
+PROMPT  ?=
+SETTING ?= demo
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -19,7 +23,7 @@ PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export POCKETLM_PROMPT := $(value PROMPT)
 export POCKETLM_MODEL  := $(value MODEL)
 
-.PHONY: all chat test lint clean
+.PHONY: all chat test lint recipe-demo language-demo clean
 .DELETE_ON_ERROR:
 
 all: $(VENV)/.installed
@@ -50,6 +54,12 @@ lint: $(VENV)/.developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+recipe-demo: $(VENV)/.developed
+	$(BIN)/pocketlm train demo $(SETTING) --out recipe-$(SETTING)
+
+language-demo: $(VENV)/.developed
+	$(BIN)/python benchmarks/language.py --out build/german
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
