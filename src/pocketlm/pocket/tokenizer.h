@@ -38,7 +38,7 @@ struct Vocabulary {
 
 class Tokenizer {
   public:
-    // Checks the vocabulary, of which nothing is trusted. Throws std::invalid_argument.
+    // Checks the vocabulary, of which nothing is trusted. Throws Error (file, unsupported).
     explicit Tokenizer(const Vocabulary& vocabulary);
     ~Tokenizer();
     Tokenizer(Tokenizer&&) noexcept;
@@ -60,13 +60,14 @@ class Tokenizer {
     // The control token that is spelled so; no_token where there is none.
     int32_t control_token(std::string_view spelling) const;
 
-    // Token ids of a text, without BOS. With `control`, spellings of control tokens become these tokens and
-    // swallow the whitespace beside them where the model was taught so; without, no id of one comes out.
-    // Throws std::length_error for a text of a gibibyte.
+    // Token ids of a text, without BOS. With `control`, spellings of control tokens become these tokens, and
+    // some swallow the whitespace after them, as the model was taught. Without, no id of one comes out but
+    // the unknown token's, for characters that the vocabulary has no bytes for.
+    // Throws Error (argument) for a text of a gibibyte.
     std::vector<int32_t> encode(std::string_view text, bool control) const;
-    // Token ids of plain text that stands after token `after` (no_token: at the start) and before `before`,
-    // both of which may swallow whitespace. After an ordinary token it is a continuation: no space prefix.
-    std::vector<int32_t> encode_run(std::string_view text, int32_t after, int32_t before = no_token) const;
+    // Token ids of plain text that stands after token `after` (no_token: at the start), which may swallow
+    // whitespace. After an ordinary token the text is a continuation and gets no space.
+    std::vector<int32_t> encode_run(std::string_view text, int32_t after) const;
 
     // The bytes of text that a token stands for; none for those never shown: padding, ids outside, and
     // control tokens but for those that a model may write as text (<tool_call>).
