@@ -1,4 +1,4 @@
-"""The native tokenizer as a program that answers, and its vocabulary from a GGUF file's metadata."""
+"""The native tokenizer as a program that answers, and its vocabulary from GGUF metadata."""
 
 import struct
 import subprocess

@@ -32,11 +32,9 @@ enum class Kind : uint8_t { normal = 1, unknown, control, user_defined, unused, 
 
 // Spellings of tokens that end a turn or a text, in the models that pocketlm runs.
 constexpr std::string_view end_spellings[] = {
-    "<|end|>",           "<|im_end|>",      "<|eot_id|>",
-    "<|eom_id|>",        "<|eot|>",         "<end_of_turn>",
-    "<end_of_utterance>", "<|end_of_text|>", "<|endoftext|>",
-    "<|end_of_sentence|>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "<EOT>",
-    "</s>",
+    "<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<end_of_turn>", "<end_of_utterance>",
+    "<|end_of_text|>", "<|endoftext|>", "<|end_of_sentence|>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>", "<EOT>", "</s>",
 };
 
 [[noreturn]] void refuse_token(size_t id, const std::string& what) {
@@ -135,8 +133,7 @@ const std::array<char32_t, 256>& alphabet() {
         std::array<char32_t, 256> made{};
         char32_t next = 0x100;
         for (char32_t byte = 0; byte < made.size(); ++byte) {
-            const bool printable =
-                (byte >= 0x21 && byte < 0x7f) || (byte >= 0xa1 && byte != 0xad);
+            const bool printable = (byte >= 0x21 && byte < 0x7f) || (byte >= 0xa1 && byte != 0xad);
             made[byte] = printable ? byte : next++;
         }
         return made;
@@ -473,7 +470,10 @@ std::vector<Merge> Tokenizer::State::scored_merges(const std::vector<float>& sco
     std::sort(found.begin(), found.end(), [&](const Merge& a, const Merge& b) {
         const float score_a = scores[static_cast<size_t>(a.result)];
         const float score_b = scores[static_cast<size_t>(b.result)];
-        return score_a != score_b ? score_a > score_b : a.left != b.left ? a.left < b.left : a.right < b.right;
+        if (score_a != score_b) {
+            return score_a > score_b;
+        }
+        return a.left != b.left ? a.left < b.left : a.right < b.right;
     });
     for (size_t i = 0; i < found.size(); ++i) {
         found[i].rank = static_cast<uint32_t>(i);

@@ -22,7 +22,7 @@ constexpr int32_t no_token = -1;
 // What a file says of its tokens. The views need to live only until the tokenizer is built.
 struct Vocabulary {
     bool byte_level = false;         // GPT-2's alphabet of bytes; else SentencePiece's text with ▁
-    std::string_view pre_tokenizer;  // byte-level: how text is cut into words, as `tokenizer.ggml.pre` names it
+    std::string_view pre_tokenizer;  // byte-level: how text is cut into words, by the name that GGUF has
     std::vector<std::string_view> pieces;  // the spelling of each id, UTF-8
     std::vector<int32_t> types;            // of each id, numbered as in GGUF, 1 … 6; empty: all are normal
     std::vector<float> scores;             // SentencePiece's, of each id; empty where byte-level
@@ -32,7 +32,7 @@ struct Vocabulary {
     int32_t pad = no_token;
     int32_t unknown = no_token;
     int32_t eot = no_token;
-    std::optional<bool> add_bos;  // whether a prompt begins with BOS; if not said, as the tokenizer's kind does
+    std::optional<bool> add_bos;  // whether a prompt begins with BOS; if not said, as is usual for the kind
     bool space_prefix = true;     // SentencePiece's: a space is put before each run of plain text
 };
 

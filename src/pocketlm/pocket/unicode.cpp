@@ -13,8 +13,8 @@ namespace {
 // The value of the run that a character is in; the first run begins at 0.
 template <size_t Count>
 uint8_t value_in(const uint32_t (&runs)[Count], char32_t code) {
-    const uint32_t after = (static_cast<uint32_t>(code) + 1) << 8;
-    return static_cast<uint8_t>(*std::prev(std::lower_bound(std::begin(runs), std::end(runs), after)));
+    const auto before = [](char32_t wanted, uint32_t run) { return wanted < run >> 8; };
+    return static_cast<uint8_t>(*std::prev(std::upper_bound(std::begin(runs), std::end(runs), code, before)));
 }
 
 // The lower bits of the entry whose upper bits are `key`; 0 if there is none.

@@ -129,8 +129,8 @@ size_t symbols_and_newlines(std::string_view text, size_t begin, bool slashes) {
 // `\s+(?!\S)|\s+`: spaces before a word leave the last one to it. With `lines` first `\s*[\r\n]+`: spaces
 // end at their last newline.
 size_t spaces(std::string_view text, size_t begin, bool lines) {
-    size_t last = begin;         // where the last space begins
-    size_t last_line = begin;    // where the last newline ends
+    size_t last = begin;       // where the last space begins
+    size_t last_line = begin;  // where the last newline ends
     Cursor cursor(text, begin);
     while (cursor.at(is_space)) {
         const bool newline = cursor.at_newline();
@@ -230,10 +230,10 @@ constexpr PreTokenizer gpt_4o{cased_words<3, true>};
 constexpr PreTokenizer tekken{cased_words<1, false>, false, false, true, true};
 
 constexpr Named known[] = {
-    {"default", gpt_2_cutter}, {"gpt-2", gpt_2_cutter}, {"phi-2", gpt_2_cutter}, {"smollm", smollm},
-    {"starcoder", smollm},     {"llama3", llama_3},     {"llama-v3", llama_3},   {"llama-bpe", llama_3},
-    {"falcon3", llama_3},      {"dbrx", gpt_4},         {"smaug-bpe", gpt_4},    {"qwen2", qwen_2},
-    {"deepseek-r1-qwen", qwen_2}, {"gpt-4o", gpt_4o},   {"tekken", tekken},
+    {"default", gpt_2_cutter}, {"gpt-2", gpt_2_cutter},      {"phi-2", gpt_2_cutter}, {"smollm", smollm},
+    {"starcoder", smollm},     {"llama3", llama_3},          {"llama-v3", llama_3},   {"llama-bpe", llama_3},
+    {"falcon3", llama_3},      {"dbrx", gpt_4},              {"smaug-bpe", gpt_4},    {"qwen2", qwen_2},
+    {"gpt-4o", gpt_4o},        {"deepseek-r1-qwen", qwen_2}, {"tekken", tekken},
 };
 
 }  // namespace
@@ -246,7 +246,8 @@ const PreTokenizer& pre_tokenizer(std::string_view name) {
         for (const Named& each : known) {
             names.append(names.empty() ? "" : ", ").append(each.name);
         }
-        refuse(Fault::unsupported, "the pre-tokenizer " + shown(name) + " is not one that is known: " + names);
+        refuse(Fault::unsupported,
+               "the pre-tokenizer " + shown(name) + " is not one that is known: " + names);
     }
     return found->cutter;
 }
