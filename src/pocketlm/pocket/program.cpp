@@ -105,14 +105,15 @@ class Builder {
             shape.push_back(static_cast<uint64_t>(columns));
         }
         if (tensor->shape != shape) {
-            refuse_file("tensor " + shown(name) + " has another shape than the metadata say");
+            refuse_file("tensor " + shown(tensor->name) +
+                        " has another shape than the metadata say");
         }
         if (!tensor->type) {
-            refuse(Fault::unsupported, "tensor " + shown(name) + " is stored as " +
+            refuse(Fault::unsupported, "tensor " + shown(tensor->name) + " is stored as " +
                                            tensor->type_name + ", which is not supported");
         }
         if (shape[0] > static_cast<uint64_t>(widest) || columns > widest) {
-            refuse_file("the size of tensor " + shown(name) + " is out of range");
+            refuse_file("the size of tensor " + shown(tensor->name) + " is out of range");
         }
         used_.insert(tensor);
         return {tensor, static_cast<int>(start), static_cast<int>(rows), static_cast<int>(columns)};
