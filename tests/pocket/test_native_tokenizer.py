@@ -289,15 +289,6 @@ def test_words(name: str, program: Path, borders: list[int]) -> None:
     assert native.close() == ""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["smollm", "llama-bpe", "gpt-4o"])
-def test_words_of_every_character(name: str, program: Path) -> None:
-    native, reference = NativeTokenizer(program, "words", name), reference_words(name)
-    for begin in range(0, len(CODES), 1024):
-        text = beside_others(CODES[begin : begin + 1024])
-        assert native.words(text) == reference(text), hex(CODES[begin])
-
-
 def test_composition(program: Path) -> None:
     """Every character alone and between marks; and marks in any order."""
     native, reference = NativeTokenizer(program, "compose"), tokenizers.normalizers.NFC()

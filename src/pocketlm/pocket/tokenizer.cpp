@@ -27,8 +27,11 @@ constexpr std::string_view space_mark = "\u2581";  // how SentencePiece spells a
 // Unicode's White_Space, which control tokens swallow.
 bool is_whitespace(char32_t code) { return class_of(code) == CharacterClass::space; }
 
-// A token's type, numbered as in GGUF and in SentencePiece's model.proto.
-enum class Kind : uint8_t { normal = 1, unknown, control, user_defined, unused, byte };
+// A token's type, numbered as in GGUF and in SentencePiece's model.proto, and one more: user-defined tokens
+// that steer (`</s>`, `<tool_call>`), which a model may write as text.
+enum class Kind : uint8_t { normal = 1, unknown, control, user_defined, unused, byte, shown_control };
+
+bool steers(Kind kind) { return kind == Kind::control || kind == Kind::shown_control; }
 
 // Spellings of tokens that end a turn or a text, in the models that pocketlm runs.
 constexpr std::string_view end_spellings[] = {
@@ -191,22 +194,23 @@ std::string_view without_leading_whitespace(std::string_view text) {
 }  // namespace
 
 struct Tokenizer::State {
-    // The rest is made from these, in the order of the functions below.
+    // As the vocabulary has them.
     bool byte_level;
     const PreTokenizer* cutter;  // null where not byte-level
     bool space_prefix;
     int32_t bos, eos, pad, unknown;
     bool add_bos;
-    std::vector<Kind> kinds;
+    std::vector<Kind> kinds;  // by id, sharpened by the spellings
     std::string all_spellings;
     std::vector<std::string_view> spellings;  // by id, within all_spellings
 
-    Pieces known;              // what plain text may become: all but the control and unused tokens
-    Pieces control;            // tokens that steer the model
-    std::string all_defined;   // the spellings of `defined`, as they are in a normalized text
-    Pieces defined;            // user-defined tokens that do not steer: they are cut out of plain text first
-    std::vector<int32_t> strips;  // control tokens that swallow the whitespace after them, ascending
-    std::vector<int32_t> ends;    // ascending
+    // Made from these.
+    Pieces known;                    // what plain text may become: all but the control and unused tokens
+    Pieces control;                  // tokens that steer the model
+    std::string all_defined;         // the spellings of `defined`, as they are in a normalized text
+    Pieces defined;                  // the other user-defined tokens, which are cut out of plain text first
+    std::vector<int32_t> strips;     // control tokens that swallow the whitespace after them, ascending
+    std::vector<int32_t> ends;       // ascending
     std::array<int32_t, 256> bytes;  // the token of each byte; no_token where there is none
     Merges merges;
 
@@ -218,13 +222,11 @@ struct Tokenizer::State {
     std::vector<Merge> listed_merges(const std::vector<std::string_view>& lines, const Pieces& all) const;
     std::vector<Merge> scored_merges(const std::vector<float>& scores) const;
 
-    bool is_one_of(const std::vector<int32_t>& ids, int32_t id) const {
-        return std::binary_search(ids.begin(), ids.end(), id);
-    }
     bool has(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < kinds.size(); }
-    bool is_control(int32_t id) const {
-        return has(id) && control.find(spellings[static_cast<size_t>(id)]) != nullptr;
-    }
+    Kind kind(int32_t id) const { return kinds[static_cast<size_t>(id)]; }
+    bool is_control(int32_t id) const { return has(id) && steers(kind(id)); }
+    bool is_unused(int32_t id) const { return has(id) && kind(id) == Kind::unused; }
+    bool is_apart_from_text(int32_t id) const { return is_control(id) || is_unused(id); }
     bool drops_space(int32_t after) const {
         return space_prefix && (after == no_token || is_control(after));
     }
@@ -333,6 +335,9 @@ Kind Tokenizer::State::kind_of(size_t id, std::string_view spelling, int32_t typ
     if (kind == Kind::byte && byte_value(spelling) < 0) {
         refuse_token(id, " is of the byte type, and is not spelled like one");
     }
+    if (kind == Kind::user_defined && looks_like_control(spelling)) {
+        return Kind::shown_control;
+    }
     return kind == Kind::unknown ? Kind::control : kind;
 }
 
@@ -341,14 +346,13 @@ void Tokenizer::State::sort_tokens() {
     std::vector<Piece> plain, steering, apart;
     for (size_t i = 0; i < kinds.size(); ++i) {
         const Piece piece{spellings[i], static_cast<int32_t>(i)};
-        const bool defined_here = kinds[i] == Kind::user_defined;
-        if (kinds[i] == Kind::control || (defined_here && looks_like_control(piece.spelling))) {
+        if (steers(kinds[i])) {
             steering.push_back(piece);
         } else if (kinds[i] != Kind::unused) {
             plain.push_back(piece);
-            if (defined_here) {
-                apart.push_back(piece);
-            }
+        }
+        if (kinds[i] == Kind::user_defined) {
+            apart.push_back(piece);
         }
     }
     std::vector<std::pair<size_t, size_t>> places;
@@ -416,12 +420,12 @@ std::vector<Merge> Tokenizer::State::listed_merges(const std::vector<std::string
         std::array<int32_t, 3> ids{};
         bool is_apart = false;
         bool is_missing = false;
-        for (size_t part = 0; part < 3; ++part) {
-            const std::string_view spelling = part == 0 ? left : part == 1 ? right : joined;
-            const Piece* piece = all.find(spelling);
+        const std::array<std::string_view, 3> parts = {left, right, joined};
+        for (size_t part = 0; part < parts.size(); ++part) {
+            const Piece* piece = all.find(parts[part]);
             ids[part] = piece != nullptr ? piece->id : no_token;
             is_missing |= piece == nullptr;
-            is_apart |= piece != nullptr && known.find(spelling) == nullptr;
+            is_apart |= piece != nullptr && is_apart_from_text(piece->id);
         }
         if (is_apart) {
             continue;
@@ -444,9 +448,7 @@ std::vector<Merge> Tokenizer::State::scored_merges(const std::vector<float>& sco
     if (!std::all_of(scores.begin(), scores.end(), [](float score) { return std::isfinite(score); })) {
         refuse(Fault::file, "a score of the vocabulary is not a finite number");
     }
-    const auto is_normal = [&](const Piece& piece) {
-        return kinds[static_cast<size_t>(piece.id)] == Kind::normal;
-    };
+    const auto is_normal = [&](const Piece& piece) { return kind(piece.id) == Kind::normal; };
     std::vector<Merge> found;
     std::vector<const Piece*> beginnings;  // the pieces that the present one begins with, shortest first
     for (const Piece& piece : known.in_order()) {
@@ -493,7 +495,7 @@ std::string Tokenizer::State::normalized(std::string_view text) const {
 // `text` is sound UTF-8.
 void Tokenizer::State::encode_run(std::string_view text, int32_t after, Joiner& joiner,
                                   std::vector<int32_t>& ids) const {
-    if (is_one_of(strips, after)) {
+    if (std::binary_search(strips.begin(), strips.end(), after)) {
         text = without_leading_whitespace(text);
     }
     if (text.empty()) {
@@ -587,11 +589,8 @@ int32_t Tokenizer::pad() const { return state_->pad; }
 bool Tokenizer::add_bos() const { return state_->add_bos; }
 const std::vector<int32_t>& Tokenizer::ends() const { return state_->ends; }
 bool Tokenizer::is_control(int32_t id) const { return state_->is_control(id); }
+bool Tokenizer::is_unused(int32_t id) const { return state_->is_unused(id); }
 bool Tokenizer::drops_space(int32_t after) const { return state_->drops_space(after); }
-
-bool Tokenizer::is_unused(int32_t id) const {
-    return state_->has(id) && state_->kinds[static_cast<size_t>(id)] == Kind::unused;
-}
 
 std::string_view Tokenizer::spelling(int32_t id) const {
     return state_->has(id) ? state_->spellings[static_cast<size_t>(id)] : std::string_view();
@@ -645,7 +644,7 @@ std::string Tokenizer::token_bytes(int32_t id) const {
         return {};
     }
     const std::string_view spelling = state_->spellings[static_cast<size_t>(id)];
-    switch (state_->kinds[static_cast<size_t>(id)]) {
+    switch (state_->kind(id)) {
         case Kind::control:
         case Kind::unused:
             return {};
