@@ -1,4 +1,4 @@
-"""The C API beside the desktop engine: logits to the bit, texts to the character, the same refusals."""
+"""The C API beside the desktop engine: logits to the bit, text for text, the same refusals."""
 
 import subprocess
 from collections.abc import Callable, Iterator
