@@ -154,7 +154,7 @@ def test_a_prompt_longer_than_the_context_names_both(smollm2):
         ({"context": 10**6}, "context is 1,000,000; this model's window is 1 to 8,192"),
         ({"context": "4k"}, "context is '4k'"),
         ({"threads": 0}, "threads is 0"),
-        ({"cache_type": "f32"}, "cache_type is 'f32'; it must be one of f16, q8"),
+        ({"cache_type": "f8"}, "cache_type is 'f8'; it must be one of f32, f16, q8"),
         ({"quantize": "q2"}, "quantize is 'q2'"),
     ],
 )

@@ -116,8 +116,16 @@ class Window:
         return self.page.locator(".assistant .prose").last.inner_text()
 
     def ask(self, text: str) -> str:
+        # Short answers are over before one can look whether they are being written.
+        before = self.page.locator(".message").count()
         self.say(text)
-        self.page.wait_for_selector(".writing")
+        holds(self.page, f"document.querySelectorAll('.message').length > {before}")
+        return self.answered()
+
+    def answers_to(self, act: Callable[[], None]) -> str:
+        """The answer that an action in the page asks for."""
+        with self.page.expect_request(lambda request: request.method == "POST"):
+            act()
         return self.answered()
 
     def longest(self, tokens: int) -> None:

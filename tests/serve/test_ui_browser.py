@@ -32,13 +32,14 @@ def test_a_chat(window):
     window.longest(60)
     page.evaluate(
         "window.sizes = new Set(); new MutationObserver(() => sizes.add("
-        "document.querySelector('.writing .prose')?.textContent.length ?? 0)"
+        "document.querySelector('.writing .prose')?.textContent.length ?? 0) && "
+        "(window.couldStop ||= !document.querySelector('#stop').hidden)"
         ").observe(document.querySelector('#messages'), {childList: true, subtree: true})"
     )
     window.say(SEA)
-    page.wait_for_selector(".writing .prose .block")
-    assert page.get_by_role("button", name="Stop").is_visible()
+    page.wait_for_selector(".assistant .prose .block")
     first = window.answered()
+    assert page.evaluate("couldStop")
     assert len(page.evaluate("[...sizes]")) >= 3  # it came in parts
     assert page.get_by_role("button", name="Send").is_visible()
     assert re.search(r"60 tokens, \d+(\.\d)? a second", page.locator(".figures").inner_text())
@@ -95,9 +96,7 @@ def test_answering_again_and_editing(window):
     page = window.page
     window.longest(20)
     first = window.ask(SEA)
-    page.get_by_role("button", name="Answer again").click()
-    page.wait_for_selector(".writing")
-    assert window.answered() == first
+    assert window.answers_to(page.get_by_role("button", name="Answer again").click) == first
     page.get_by_role("button", name="Edit the message").click()
     area = page.get_by_label("Edit your message")
     assert area.input_value() == SEA
@@ -105,9 +104,8 @@ def test_answering_again_and_editing(window):
     assert page.locator(".user .said").inner_text() == SEA
     page.get_by_role("button", name="Edit the message").click()
     area.fill("Tell me of the moon.")
-    page.get_by_role("button", name="Send", exact=True).first.click()
-    page.wait_for_selector(".writing")
-    assert "moon" in window.answered()
+    send = page.get_by_role("button", name="Send", exact=True).first
+    assert "moon" in window.answers_to(send.click)
     assert page.locator(".message").count() == 2
     page.reload()
     page.wait_for_selector(".assistant")

@@ -140,16 +140,12 @@ def test_the_keyboard_alone(window):
     page.keyboard.type("Hello")
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("there")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".writing")
-    window.answered()
+    window.answers_to(lambda: page.keyboard.press("Enter"))
     assert page.locator(".user .said").inner_text() == "Hello\nthere"
     page.keyboard.press("ArrowUp")
     assert page.evaluate(focused) == "Edit your message"
     page.keyboard.type(" again")
-    page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".writing")
-    window.answered()
+    window.answers_to(lambda: page.keyboard.press("Control+Enter"))
     assert page.locator(".user .said").inner_text() == "Hello\nthere again"
     # The menu of a chat: opened, walked through and closed.
     page.keyboard.press("Control+k")
@@ -218,7 +214,7 @@ def test_motion_is_reduced_where_it_is_wanted(windows, shop):
     assert page.evaluate(
         "getComputedStyle(document.querySelector('#side')).transitionDuration"
     ) in ("0s", "")
-    window.longest(5)
+    window.longest(150)
     window.say("Hello")
     page.wait_for_selector(".writing")
     names = page.evaluate("document.getAnimations().length")
@@ -304,7 +300,7 @@ def test_pictures(windows, gallery, pictures, name, size, scheme):
     picture("settings")
     page.keyboard.press("Escape")
     page.goto(f"{server.url}/#")
-    window.longest(160)
+    window.longest(300)
     page.get_by_label("Message", exact=True).fill("Why is the sky blue?")
     page.get_by_role("button", name="Send").click()
     page.wait_for_selector(".writing .prose .block")
