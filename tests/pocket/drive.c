@@ -11,7 +11,7 @@
  *   text AFTER TOKEN…                    the bytes of the detokenized text, hexadecimal
  *   bytes TOKEN                          its bytes, hexadecimal
  *   facts                                name=value …
- *   end TOKEN                            0 or 1
+ *   ends                                 the tokens that end an answer
  *
  * What fails answers: error STATUS TEXT. A model that cannot be loaded is told in one such line.
  */
@@ -183,9 +183,14 @@ static void serve(pocketlm_model* model, pocketlm_session* session) {
             printf("\n");
         } else if (strcmp(word, "facts") == 0) {
             tell_facts(&facts);
-        } else if (strcmp(word, "end") == 0) {
-            read_numbers();
-            printf("%ld\n", (long)pocketlm_model_is_end(model, numbers[0]));
+        } else if (strcmp(word, "ends") == 0) {
+            int32_t id;
+            for (id = 0; id < facts.vocab_size; ++id) {
+                if (pocketlm_model_is_end(model, id)) {
+                    printf("%ld ", (long)id);
+                }
+            }
+            printf("\n");
         } else {
             printf("error 0 no such command: %s\n", word);
         }

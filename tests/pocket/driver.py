@@ -51,12 +51,13 @@ class Driver:
 
     def generate(self, prompt: Sequence[int], count: int) -> list[int]:
         """Up to `count` tokens after the prompt, to the first that ends an answer."""
+        ends = self.ends()
         tokens: list[int] = []
         pending = list(prompt)
         while len(tokens) < count:
             self.step(pending)
             token = self.sample()
-            if self.is_end(token):
+            if token in ends:
                 break
             tokens.append(token)
             pending = [token]
@@ -74,8 +75,8 @@ class Driver:
     def facts(self) -> dict[str, str]:
         return dict(word.split("=") for word in self._ask("facts").split())
 
-    def is_end(self, token: int) -> bool:
-        return self._ask("end", token) == "1"
+    def ends(self) -> set[int]:
+        return {int(word) for word in self._ask("ends").split()}
 
     def _ask(self, *words: object) -> str:
         assert self._process.stdin is not None

@@ -132,8 +132,7 @@ def test_the_real_model(drive: Path, desktop: Model, smollm2: Path) -> None:
         assert facts["block_bytes"] == str(desktop.engine.runtime.cache.block_bytes)
         assert facts["context"] == str(desktop.program.context)
         assert facts["instruction_set"] == desktop.engine.runtime.pool.instruction_set
-        vocabulary = range(desktop.program.vocab_size)
-        assert {id for id in vocabulary if native.is_end(id)} == desktop.stop_ids
+        assert native.ends() == desktop.stop_ids
 
 
 def test_greedy_text(drive: Path, desktop: Model, smollm2: Path) -> None:
@@ -193,7 +192,7 @@ def test_what_is_wrong_is_told(drive: Path, smollm2: Path, tmp_path: Path) -> No
         with pytest.raises(RuntimeError, match="1 temperature is -1"):
             native.sampler([], temperature=-1.0)
     damaged = tmp_path / "damaged.gguf"
-    damaged.write_bytes(smollm2.read_bytes()[:1_000_000])
+    damaged.write_bytes(smollm2.read_bytes()[:50_000_000])
     with pytest.raises(Error, match="truncated"):
         pocketlm.load(damaged)
     answer = subprocess.run([drive, damaged], capture_output=True, text=True, check=False)
