@@ -244,7 +244,11 @@ def test_tables_are_the_librarys() -> None:
     spec = importlib.util.spec_from_file_location("unicode_tables", TABLES.with_suffix(".py"))
     unicode_tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(unicode_tables)
-    assert unicode_tables.header() == TABLES.read_text("ascii")
+    first, here = TABLES.read_text("ascii").split("\n", 1)
+    made = unicode_tables.header().split("\n", 1)[1]
+    if made != here and f" {tokenizers.__version__};" not in first:
+        pytest.skip("this version of tokenizers has other classes: run unicode_tables.py")
+    assert made == here
 
 
 def reference_words(name: str) -> Callable[[str], list[str]]:
