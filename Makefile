@@ -15,9 +15,10 @@ MODEL   ?= smollm2
 PROMPT  ?=
 SETTING ?= demo
 
-VENV := .venv
-BIN  := $(VENV)/bin
-PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
+VENV   := .venv
+NATIVE := build/native
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # As it was typed: neither make nor the shell reads anything into it.
 export POCKETLM_PROMPT := $(value PROMPT)
@@ -47,8 +48,13 @@ chat: all
 	@$(BIN)/pocketlm pull "$$POCKETLM_MODEL" > /dev/null
 	@$(BIN)/pocketlm chat "$$POCKETLM_MODEL" $(if $(value PROMPT),--prompt="$$POCKETLM_PROMPT")
 
+# The C programs that tests drive are built first.
 test: $(VENV)/.developed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	@mkdir -p $(NATIVE)
+	@(PATH="$(CURDIR)/$(BIN):$$PATH"; cmake -S . -B $(NATIVE) -G Ninja -D CMAKE_BUILD_TYPE=Release \
+	    -D POCKETLM_PYTHON=OFF -D POCKETLM_TESTS=ON && cmake --build $(NATIVE)) >$(NATIVE).log 2>&1 || \
+	    { cat $(NATIVE).log; exit 1; }
+	POCKETLM_TEST_POCKET="$(CURDIR)/$(NATIVE)" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .
