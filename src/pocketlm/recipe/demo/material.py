@@ -58,11 +58,16 @@ def prepare(setting: Demonstration, layout: Layout, workers: int, tell: Tell) ->
         tell("fitting the quality classifier")
         fit(read_labels(_LABELS), _SCORE, "embeddings").save(layout.classifier)
     for name, part in BUILDS.items():
-        _write_recipe(layout, name, layout.split / part)
-        made = recipe.read(layout.recipe(name))
-        layout.build(name).parent.mkdir(exist_ok=True)
-        build(made, layout.build(name), "local", workers, lambda text: tell(f"{name}: {text}"))  # noqa: B023
-        write_report(read_tallies(layout.build(name)), report_of(layout, name), _PRICE)
+        _build(layout, name, layout.split / part, workers, tell)
+
+
+def _build(layout: Layout, name: str, source: Path, workers: int, tell: Tell) -> None:
+    _write_recipe(layout, name, source)
+    out = layout.build(name)
+    out.parent.mkdir(exist_ok=True)
+    made = recipe.read(layout.recipe(name))
+    build(made, out, "local", workers, lambda text: tell(f"{name}: {text}"))
+    write_report(read_tallies(out), report_of(layout, name), _PRICE)
 
 
 def report_of(layout: Layout, build: str) -> Path:

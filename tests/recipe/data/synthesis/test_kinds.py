@@ -12,14 +12,14 @@ from tests.recipe.data.synthesis.writers import prose
 from pocketlm.errors import ParameterError
 from pocketlm.recipe.data.synthesis import plan
 from pocketlm.recipe.data.synthesis.fitness import check_echo, check_repetition, cleaned
-from pocketlm.recipe.data.synthesis.kinds import Draft, Kind, Unfit, made
+from pocketlm.recipe.data.synthesis.kinds import Draft, Kind, UnfitError, made
 from pocketlm.recipe.data.synthesis.seeds import Seed
 
 SEED = Seed("tides", "a child", "plain", 0, 7)
 
 
 def reason(kind: Kind, answer: str, seed: Seed = SEED) -> str:
-    with pytest.raises(Unfit) as found:
+    with pytest.raises(UnfitError) as found:
         kind.draft(seed, answer)
     return f"{found.value.reason}: {found.value.detail}"
 
@@ -149,7 +149,7 @@ def test_what_is_wrong_whatever_it_is_about() -> None:
         ("As an AI language model, I like tides.", False, "speaks of itself"),
         ("I'm sorry, but I can't assist with that.", False, "speaks of itself"),
     ):
-        with pytest.raises(Unfit) as found:
+        with pytest.raises(UnfitError) as found:
             cleaned(answer, cut)
         assert found.value.reason == reason
 
@@ -158,9 +158,9 @@ def test_repetition() -> None:
     check_repetition(" ".join(WATER + BREAD))
     check_repetition(prose(1, 500))
     check_repetition("")
-    with pytest.raises(Unfit, match="repeats itself"):
+    with pytest.raises(UnfitError, match="repeats itself"):
         check_repetition("The moon pulls the water up. " * 9)
-    with pytest.raises(Unfit, match="repeats itself"):
+    with pytest.raises(UnfitError, match="repeats itself"):
         check_repetition(f"{WATER[0]} {WATER[1]} {WATER[0]}")
 
 
@@ -183,6 +183,6 @@ def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
 
 def test_the_request_itself_is_no_answer(exercise: Kind) -> None:
     parroted = "The exercise must be solvable from what it says, have exactly one right answer: 4."
-    with pytest.raises(Unfit, match="repeats the request"):
+    with pytest.raises(UnfitError, match="repeats the request"):
         check_echo(parroted, exercise.template.text)
     check_echo(" ".join(WATER), exercise.template.text)

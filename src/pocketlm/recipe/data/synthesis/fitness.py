@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from pocketlm.recipe.data.runs import hashes, plain_words, runs
-from pocketlm.recipe.data.synthesis.kinds import Unfit
+from pocketlm.recipe.data.synthesis.kinds import UnfitError
 
 _PREAMBLE = re.compile(
     r"\A\s*(?:sure|certainly|of course|absolutely|okay|here(?:'s| is| are))\b"
@@ -32,32 +32,32 @@ _REPEATED = 0.2
 
 
 def cleaned(answer: str, cut: bool) -> str:
-    """An answer without words to the one who asked. Raises Unfit."""
+    """An answer without words to the one who asked. Raises UnfitError."""
     text = _PREAMBLE.sub("", answer).strip()
     if not text:
-        raise Unfit("empty")
+        raise UnfitError("empty")
     if cut:
-        raise Unfit("not finished", "the limit of tokens ended it")
+        raise UnfitError("not finished", "the limit of tokens ended it")
     if found := _CONTROL.search(text):
-        raise Unfit("not in the form", f"holds {found[0]}")
+        raise UnfitError("not in the form", f"holds {found[0]}")
     if found := _WRITER.search(text):
-        raise Unfit("speaks of itself", found[0])
+        raise UnfitError("speaks of itself", found[0])
     return text
 
 
 def check_echo(text: str, prompt: str) -> None:
-    """Raise Unfit for a text that is in part the prompt that asked for it."""
+    """Raise UnfitError for a text that is in part the prompt that asked for it."""
     said, asked = (np.unique(runs(hashes(plain_words(each)), _RUN)) for each in (text, prompt))
     if len(said):
         echoed = float(np.isin(said, asked).mean())
         if echoed > _ECHOED:
-            raise Unfit("repeats the request", f"{echoed:.0%} of its runs of {_RUN} words")
+            raise UnfitError("repeats the request", f"{echoed:.0%} of its runs of {_RUN} words")
 
 
 def check_repetition(text: str) -> None:
-    """Raise Unfit for a text that says the same again and again."""
+    """Raise UnfitError for a text that says the same again and again."""
     found = runs(hashes(plain_words(text)), _RUN)
     if len(found):
         again = 1 - len(np.unique(found)) / len(found)
         if again > _REPEATED:
-            raise Unfit("repeats itself", f"{again:.0%} of its runs of {_RUN} words")
+            raise UnfitError("repeats itself", f"{again:.0%} of its runs of {_RUN} words")

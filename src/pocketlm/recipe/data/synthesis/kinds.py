@@ -1,7 +1,8 @@
 """The kinds of documents: what each asks of a model, and how an answer becomes a document.
 
-An answer that is not what was asked for, or that is wrong where a program can tell, is `Unfit`,
-with a reason to count and a detail to look at. It knows forms and checks; it knows no endpoint.
+An answer that is not what was asked for, or that is wrong where a program can tell, raises
+UnfitError, with a reason to count and a detail to look at. It knows forms and checks; it knows no
+endpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MARK_END = r"\s*[*_]{0,3}\s*:\s*[*_]{0,3}"
 _TURN = re.compile(rf"^{_MARK}(User|Assistant){_MARK_END}", re.IGNORECASE | re.MULTILINE)
 
 
-class Unfit(Exception):  # noqa: N818  (no fault of anyone's: it happens with any model)
+class UnfitError(Exception):
     """An answer that becomes no document."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -69,7 +70,7 @@ class Kind(ABC):
 
     @abstractmethod
     def draft(self, seed: Seed, answer: str) -> Draft:
-        """The document of an answer. Raises Unfit."""
+        """The document of an answer. Raises UnfitError."""
 
     def settings(self) -> str:
         """What else of the plan decides the requests."""
@@ -97,7 +98,7 @@ class Textbook(Kind):
         """The answer, if it is long enough and its arithmetic is right."""
         words = len(answer.split())
         if words < self._words[0] / 2:
-            raise Unfit("too short", f"{words} words")
+            raise UnfitError("too short", f"{words} words")
         _check_arithmetic(answer)
         return Draft(answer)
 
@@ -118,7 +119,7 @@ class Exercise(Kind):
         _check_arithmetic(f"{exercise}\n{solution}\n{result}")
         stated = numbers(result)
         if stated and stated[-1] not in numbers(solution):
-            raise Unfit("answer not in the solution", result)
+            raise UnfitError("answer not in the solution", result)
         return Draft(_joined("Exercise", exercise, solution, result))
 
 
@@ -144,19 +145,21 @@ class Dialogue(Kind):
         """The turns, if they take turns and none is empty."""
         before, *turns = _TURN.split(answer)
         if before.strip():
-            raise Unfit("not in the form", f"begins before the first turn: {before.strip()[:80]}")
+            raise UnfitError(
+                "not in the form", f"begins before the first turn: {before.strip()[:80]}"
+            )
         roles, contents = turns[::2], [_unmarked(each) for each in turns[1::2]]
         messages = tuple(
             {"role": role.lower(), "content": content}
             for role, content in zip(roles, contents, strict=True)
         )
         if len(messages) < 2 * self._exchanges[0]:
-            raise Unfit("too few turns", f"{len(messages)}")
+            raise UnfitError("too few turns", f"{len(messages)}")
         expected = ["user", "assistant"] * (len(messages) // 2)
         if [message["role"] for message in messages] != expected:
-            raise Unfit("not in the form", "turns do not alternate")
+            raise UnfitError("not in the form", "turns do not alternate")
         if not all(contents):
-            raise Unfit("not in the form", "a turn is empty")
+            raise UnfitError("not in the form", "a turn is empty")
         # A user may be wrong, and be put right.
         _check_arithmetic("\n".join(contents[1::2]))
         text = "\n".join(f"<|{each['role']}|>\n{each['content']}<|end|>" for each in messages)
@@ -198,9 +201,9 @@ class Reasoning(Kind):
             if not re.search(rf"(?<![\w.:]){re.escape(each.casefold())}(?![\d:]|\.\d)", words)
         ]
         if lost:
-            raise Unfit("facts are missing", ", ".join(lost))
+            raise UnfitError("facts are missing", ", ".join(lost))
         if not problem.is_answered_by(result):
-            raise Unfit("wrong answer", f"{result} (it is {problem.answer})")
+            raise UnfitError("wrong answer", f"{result} (it is {problem.answer})")
         _check_arithmetic(f"{told}\n{solution}")
         return Draft(_joined("Problem", told, solution, result))
 
@@ -225,12 +228,12 @@ def _parts(answer: str, first: str) -> tuple[str, str, str]:
     )
     found = re.fullmatch(rf"\s*{pattern}\s*", answer, re.I | re.M | re.S)
     if not found:
-        raise Unfit("not in the form", f"wanted are {first}:, Solution: and Answer:")
+        raise UnfitError("not in the form", f"wanted are {first}:, Solution: and Answer:")
     parts = [_unmarked(found[name]) for name in (first, "Solution", "Answer")]
     if not all(parts):
-        raise Unfit("not in the form", "a part is empty")
+        raise UnfitError("not in the form", "a part is empty")
     if "\n" in parts[2]:
-        raise Unfit("not in the form", "goes on after the answer")
+        raise UnfitError("not in the form", "goes on after the answer")
     return parts[0], parts[1], parts[2]
 
 
@@ -246,4 +249,4 @@ def _joined(first: str, told: str, solution: str, answer: str) -> str:
 def _check_arithmetic(text: str) -> None:
     for each in equations(text):
         if not each.true:
-            raise Unfit("wrong arithmetic", f"{each.text} (it is {each.value})")
+            raise UnfitError("wrong arithmetic", f"{each.text} (it is {each.value})")

@@ -17,7 +17,7 @@ from pocketlm.ledger import Ledger
 from pocketlm.recipe.data.classifier import Classifier
 from pocketlm.recipe.data.endpoint import Answer, Asked
 from pocketlm.recipe.data.synthesis.fitness import check_echo, check_repetition, cleaned
-from pocketlm.recipe.data.synthesis.kinds import Kind, Message, Unfit, made
+from pocketlm.recipe.data.synthesis.kinds import Kind, Message, UnfitError, made
 from pocketlm.recipe.data.synthesis.novelty import Seen
 from pocketlm.recipe.data.synthesis.plan import KindPlan, Plan
 from pocketlm.recipe.data.synthesis.seeds import Seed, Seeds
@@ -190,13 +190,13 @@ class Series:
             try:
                 self.documents.append(self._document(id, seed, answer))
                 self.tokens += answer.completion_tokens
-            except Unfit as unfit:
+            except UnfitError as unfit:
                 dropped = Dropped(id, answer.text, seed, unfit.reason, unfit.detail)
                 self.dropped.append(dropped)
 
     def _document(self, id: str, seed: Seed, answer: Answer) -> Document:
         if answer.refused:
-            raise Unfit("refused by the endpoint", answer.refused)
+            raise UnfitError("refused by the endpoint", answer.refused)
         draft = self.kind.draft(seed, cleaned(answer.text, answer.cut))
         check_echo(draft.text, self.kind.template.text)
         check_repetition(draft.text)
@@ -204,10 +204,10 @@ class Series:
         if self._classifier is not None and self._plan.quality is not None:
             quality = float(self._classifier.probabilities([draft.text])[0])
             if quality < self._plan.quality.least:
-                raise Unfit("teaches little", f"{quality:.2f}")
+                raise UnfitError("teaches little", f"{quality:.2f}")
             found = replace(found, quality=round(quality, 3))
         if before := self._seen.add(draft.text, id):
-            raise Unfit("near duplicate", f"of {before}")
+            raise UnfitError("near duplicate", f"of {before}")
         return found
 
 
