@@ -248,6 +248,8 @@ pocketlm_status pocketlm_model_facts(const pocketlm_model* model, pocketlm_facts
         all.mapped_bytes = of.mapped_bytes();
         all.block_bytes = model->model->cache().block_bytes();
         all.block_tokens = block_positions;
+        all.pad_token = tokenizer.pad();
+        all.unknown_token = tokenizer.unknown();
         std::memcpy(facts, &all, all.size);
         return POCKETLM_OK;
     });
@@ -259,6 +261,10 @@ int32_t pocketlm_model_is_end(const pocketlm_model* model, int32_t token) {
     }
     const std::vector<int32_t>& ends = model->model->ends();
     return std::binary_search(ends.begin(), ends.end(), token) ? 1 : 0;
+}
+
+int32_t pocketlm_model_is_control(const pocketlm_model* model, int32_t token) {
+    return model != nullptr && model->model->tokenizer().is_control(token) ? 1 : 0;
 }
 
 pocketlm_status pocketlm_tokenize(const pocketlm_model* model, const char* text, size_t length,
@@ -279,6 +285,26 @@ pocketlm_status pocketlm_tokenize(const pocketlm_model* model, const char* text,
             ids.insert(ids.begin(), tokenizer.bos());
         }
         return copy_out(ids, tokens, capacity, count);
+    });
+}
+
+pocketlm_status pocketlm_tokenize_after(const pocketlm_model* model, int32_t after, const char* text,
+                                        size_t length, int32_t* tokens, size_t capacity, size_t* count) {
+    return guarded([&] {
+        require(model, count);
+        if (length > 0) {
+            require(text);
+        }
+        const std::string_view run(length > 0 ? text : "", length);
+        return copy_out(model->model->tokenizer().encode_run(run, after), tokens, capacity, count);
+    });
+}
+
+pocketlm_status pocketlm_token_spelling(const pocketlm_model* model, int32_t token, char* bytes,
+                                        size_t capacity, size_t* length) {
+    return guarded([&] {
+        require(model, length);
+        return copy_out(model->model->tokenizer().spelling(token), bytes, capacity, length);
     });
 }
 

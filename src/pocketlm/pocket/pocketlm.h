@@ -100,6 +100,8 @@ typedef struct pocketlm_facts {
     uint64_t mapped_bytes;       /* how many of these are read where the file has them */
     uint64_t block_bytes;        /* of cache that each `block_tokens` tokens of a session take */
     int32_t block_tokens;
+    int32_t pad_token;           /* -1 where there is none; chat templates may ask for these two */
+    int32_t unknown_token;
 } pocketlm_facts;
 
 /* Fill `facts`, whose `size` is set. Its texts last as long as the model. */
@@ -107,6 +109,9 @@ pocketlm_status pocketlm_model_facts(const pocketlm_model* model, pocketlm_facts
 
 /* 1 for a token that ends an answer, by its name or as the file says; else 0, also for ids outside. */
 int32_t pocketlm_model_is_end(const pocketlm_model* model, int32_t token);
+
+/* 1 for a token that steers the model; else 0, also for ids outside. */
+int32_t pocketlm_model_is_control(const pocketlm_model* model, int32_t token);
 
 /* ---- text ---- */
 
@@ -119,6 +124,17 @@ int32_t pocketlm_model_is_end(const pocketlm_model* model, int32_t token);
  * NULL with a capacity of 0. Bytes that are no UTF-8 are read as U+FFFD. */
 pocketlm_status pocketlm_tokenize(const pocketlm_model* model, const char* text, size_t length,
                                   uint32_t flags, int32_t* tokens, size_t capacity, size_t* count);
+
+/* The same of plain text that stands after token `after` (-1: at the start of a text), in which nothing is a
+ * control token. After a control token the vocabulary may want whitespace left out, or a space put in; after any
+ * other one the text is a continuation. */
+pocketlm_status pocketlm_tokenize_after(const pocketlm_model* model, int32_t after, const char* text,
+                                        size_t length, int32_t* tokens, size_t capacity, size_t* count);
+
+/* How the vocabulary spells a token, control tokens too ("<|im_end|>"), in UTF-8; nothing for ids outside.
+ * Buffers as above; no zero byte is added. */
+pocketlm_status pocketlm_token_spelling(const pocketlm_model* model, int32_t token, char* bytes,
+                                        size_t capacity, size_t* length);
 
 /* The bytes that a token stands for, which need not be whole characters; none for control tokens and padding.
  * Buffers as above; no zero byte is added. */

@@ -586,6 +586,7 @@ int32_t Tokenizer::size() const { return static_cast<int32_t>(state_->kinds.size
 int32_t Tokenizer::bos() const { return state_->bos; }
 int32_t Tokenizer::eos() const { return state_->eos; }
 int32_t Tokenizer::pad() const { return state_->pad; }
+int32_t Tokenizer::unknown() const { return state_->unknown; }
 bool Tokenizer::add_bos() const { return state_->add_bos; }
 const std::vector<int32_t>& Tokenizer::ends() const { return state_->ends; }
 bool Tokenizer::is_control(int32_t id) const { return state_->is_control(id); }

@@ -49,6 +49,7 @@ class Tokenizer {
     int32_t bos() const;  // these are no_token where there is none
     int32_t eos() const;
     int32_t pad() const;
+    int32_t unknown() const;
     bool add_bos() const;
     // Tokens that end a turn or a text, ascending.
     const std::vector<int32_t>& ends() const;
