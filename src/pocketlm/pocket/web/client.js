@@ -22,6 +22,7 @@ export const CHAT_SAMPLING = { temperature: 0.3, top_p: 0.9, frequency_penalty: 
  * @property {string} sha256  of the whole file, in hexadecimal digits
  * @property {number} piece_bytes  all pieces but the last have so many
  * @property {string[]} pieces  the SHA-256 of each
+ * @property {boolean} [split]  each piece is a file of its own: `${file}.00000`, `${file}.00001`, …
  */
 
 /**
@@ -89,13 +90,18 @@ export const CHAT_SAMPLING = { temperature: 0.3, top_p: 0.9, frequency_penalty: 
 
 export class Pocket {
   #base;
+  #key;
   #store = null;
   #engine = null;
   #loaded = null;
   #busy = false;
 
-  /** @param {{ base?: string | URL }} [options]  where the workers, the modules and models.json are: beside this one. */
-  constructor({ base = new URL("./", import.meta.url) } = {}) {
+  /**
+   * @param {{ base?: string | URL, key?: string | null }} [options]  `base`: where the workers, the modules and
+   *   models.json are, if not beside this script. `key`: of a server that wants one for models.
+   */
+  constructor({ base = new URL("./", import.meta.url), key = null } = {}) {
+    this.#key = key;
     this.#base = new URL(base, globalThis.location?.href);
   }
 
@@ -107,10 +113,11 @@ export class Pocket {
     const where = new URL("models.json", this.#base);
     let response;
     try {
-      response = await fetch(where);
+      response = await fetch(where, { headers: this.#key ? { Authorization: `Bearer ${this.#key}` } : {}, credentials: "omit" });
     } catch {
       throw new PocketError("network", "The list of models cannot be fetched: the server does not answer. Models that are stored here still run.");
     }
+    if (response.status === 401) throw new PocketError("key", "The server wants its key.");
     const entries = response.ok ? await response.json().catch(() => null) : null;
     if (!Array.isArray(entries)) {
       throw new PocketError("network", `The list of models cannot be read (${where.pathname}, status ${response.status}).`);
@@ -139,7 +146,7 @@ export class Pocket {
     await navigator.storage?.persist?.().catch(() => {});
     signal?.throwIfAborted();
     const address = new URL(entry.file, new URL("models.json", this.#base)).href;
-    await this.#files().call("download", [entry, address], { onEvent: ([have, total]) => onProgress(have, total), signal });
+    await this.#files().call("download", [entry, address, this.#key], { onEvent: ([have, total]) => onProgress(have, total), signal });
     signal?.throwIfAborted();
   }
 
@@ -224,6 +231,12 @@ export class Pocket {
   async tokenize(text) {
     if (!this.loaded) throw new PocketError("missing", "No model is loaded.");
     return this.#engine.call("tokenize", [text]);
+  }
+
+  /** The token ids that a conversation is sent as, if all of it fits. @returns {Promise<number[]>} */
+  async promptTokens(messages) {
+    if (!this.loaded) throw new PocketError("missing", "No model is loaded.");
+    return this.#engine.call("prompt", [messages]);
   }
 
   /** Remove a stored model, whole or in part. One that is loaded stays so until another is. */

@@ -6,6 +6,7 @@
  * `code` is one of
  *   unsupported  this browser, or a page that is not served by https or localhost, cannot run the engine
  *   network      a server does not answer, or the connection broke
+ *   key          the server wants a key, or another one
  *   damaged      what the server sent, or what is stored, is not what the catalogue says
  *   storage      the browser has no room, or keeps nothing for this page
  *   busy         another tab is at it

@@ -1,0 +1,61 @@
+// What this browser can do, and which of the engine's modules it runs. Knows no model.
+
+import { PocketError } from "./errors.js";
+
+// Whole modules of one function each; a browser that lacks an instruction in it finds the module invalid.
+const HEADER = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+const RETURNS_VECTOR = [1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0];
+const ZEROS = [0x41, 0, 0xfd, 0x0f]; // i32.const 0, i8x16.splat
+const MODULES = {
+  // i8x16.popcnt of zeros
+  simd: [...HEADER, ...RETURNS_VECTOR, 10, 10, 1, 8, 0, ...ZEROS, 0xfd, 0x62, 0x0b],
+  // i16x8.relaxed_dot_i8x16_i7x16_s of zeros and zeros
+  relaxed: [...HEADER, ...RETURNS_VECTOR, 10, 15, 1, 13, 0, ...ZEROS, ...ZEROS, 0xfd, 0x92, 0x02, 0x0b],
+  // a shared memory of one page, and i32.atomic.load of its first word
+  threads: [...HEADER, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1, 10, 11, 1, 9, 0, 0x41, 0, 0xfe, 0x10, 2, 0, 0x1a, 0x0b],
+};
+
+const runs = (module) => WebAssembly.validate(new Uint8Array(module));
+
+/** @returns {{ simd: boolean, relaxed: boolean, threads: boolean }} what WebAssembly knows here */
+export function instructions() {
+  if (typeof WebAssembly !== "object") return { simd: false, relaxed: false, threads: false };
+  return Object.fromEntries(Object.entries(MODULES).map(([name, module]) => [name, runs(module)]));
+}
+
+/**
+ * Which module to run with how many threads.
+ *
+ * @param {{ simd: boolean, relaxed: boolean, threads: boolean, isolated: boolean, cores: number }} device
+ * @param {number} [wanted]  threads
+ * @returns {{ variant: string, threads: number, single: string }} `single` says why there is one thread alone
+ */
+export function choose(device, wanted) {
+  if (!device.simd) {
+    throw new PocketError("unsupported", "This browser lacks WebAssembly's vector instructions (SIMD128), without which a model is too slow. Browsers have them since Chrome 91, Firefox 89 and Safari 16.4: please update.");
+  }
+  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 1 && wanted <= 64)) {
+    throw new PocketError("argument", `The number of threads is ${wanted}; it must be a whole number from 1 to 64.`);
+  }
+  const single = reasonForOne(device, wanted);
+  const threads = single ? 1 : (wanted ?? usual(device.cores));
+  const variant = (device.relaxed ? "relaxed" : "simd") + (single ? "" : "-threads");
+  return { variant, threads, single };
+}
+
+function reasonForOne(device, wanted) {
+  if (wanted === 1) return "one thread was asked for";
+  if (!device.threads) return "this browser has no threads for WebAssembly";
+  if (!device.isolated) return "the page is not cross-origin isolated: its server sends no COOP and COEP headers";
+  if (wanted === undefined && device.cores < 2) return "the device has one core";
+  return "";
+}
+
+// Browsers count what the processor can run at once, two a core on most computers, and slow cores on phones;
+// threads that wait for slow ones are slow. All of few, and half of many.
+const usual = (cores) => (cores <= 4 ? cores : Math.min(Math.floor(cores / 2), 8));
+
+/** What this worker's device and page allow. */
+export function device() {
+  return { ...instructions(), isolated: self.crossOriginIsolated === true, cores: navigator.hardwareConcurrency ?? 1 };
+}

@@ -1,0 +1,6 @@
+// The worker in which chat templates run: it does that alone, so that it can be ended at any time.
+
+import { serve } from "./calls.js";
+import { render } from "./render.js";
+
+serve({ render: (source, variables) => render(source, variables) });
