@@ -30,15 +30,6 @@ export function iconButton(name, label, onclick) {
   return h("button", { type: "button", className: "quiet", "aria-label": label, title: label, onclick }, icon(name));
 }
 
-// The one place where text becomes HTML: what the server rendered and sanitised.
-const policy = globalThis.trustedTypes?.createPolicy("rendered", { createHTML: (html) => html });
-
-export function rendered(html) {
-  const block = h("div", { className: "block" });
-  block.innerHTML = policy ? policy.createHTML(html) : html;
-  return block;
-}
-
 // Words for who hears the page, one after another.
 export function announce(text) {
   const words = text.trim();

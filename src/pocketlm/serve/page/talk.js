@@ -1,7 +1,9 @@
 // A conversation on the page: its messages, and the one that is being written.
 
-import { $, announce, card, copy, h, icon, iconButton, rendered, textButton } from "./dom.js";
+import { $, announce, card, copy, h, iconButton, textButton } from "./dom.js";
 import { chip } from "./composer.js";
+import { frameCode, frameTable } from "./frames.js";
+import { rendered } from "./rendered.js";
 import { cite, sourcesOf, traceOf } from "./sources.js";
 
 const LONG = 1500; // characters of a message of one's own that is folded
@@ -218,21 +220,7 @@ function edit(message, at) {
 // A block of the answer, with what the page adds: frames for code and tables.
 function dressed(html) {
   const block = rendered(html);
-  for (const code of block.querySelectorAll("pre > code")) frame(code);
-  for (const table of block.querySelectorAll("table")) {
-    const frame = h("div", { className: "table", role: "region", "aria-label": "Table", tabIndex: 0 });
-    table.replaceWith(frame);
-    frame.append(table);
-  }
+  for (const code of block.querySelectorAll("pre > code")) frameCode(code);
+  for (const table of block.querySelectorAll("table")) frameTable(table);
   return block;
-}
-
-function frame(code) {
-  const pre = code.parentElement;
-  const language = code.className.replace(/^language-/, "") || "text";
-  const copying = h("button", { type: "button", className: "quiet", "aria-label": "Copy the code", onclick: () => copy(code.textContent, copying) }, icon("copy"), "Copy");
-  const figure = h("figure", {}, h("figcaption", {}, h("span", {}, language), copying));
-  pre.tabIndex = 0;
-  pre.replaceWith(figure);
-  figure.append(pre);
 }
