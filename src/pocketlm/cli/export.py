@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from pocketlm.cli.options import Model, Offline
+from pocketlm.cli.options import Model, Offline, called
+from pocketlm.errors import ParameterError
 
 
 class Form(StrEnum):
-    """What other programs open."""
+    """What other programs open, browsers among them."""
 
     SAFETENSORS = "safetensors"
     GGUF = "gguf"
+    WEB = "web"
 
 
 class Dtype(StrEnum):
@@ -36,7 +38,8 @@ def export(
         Form,
         typer.Option(
             "--format",
-            help="A hub folder (transformers, vLLM) or an unquantised GGUF file (llama.cpp).",
+            help="A hub folder (transformers, vLLM), an unquantised GGUF file (llama.cpp), or a"
+            " page that runs the model in browsers, for any web server to host.",
         ),
     ] = Form.SAFETENSORS,
     dtype: Annotated[
@@ -52,21 +55,33 @@ def export(
 ) -> None:
     """Write a model in a standard form, for other programs.
 
-    A quantised model is written out in 16 bits; what quantisation lost does not come back.
-    Interrupted, it leaves nothing behind.
+    A quantised model is written out in 16 bits; what quantisation lost does not come back. For
+    browsers it is a GGUF file as it is, in pieces. Interrupted, it leaves nothing behind.
 
     \b
     Examples:
       pocketlm export smollm2 --out smollm2-hf
       pocketlm export ./folder --format gguf --out model.gguf
       pocketlm export ./folder --adapter ./lora --out merged --dtype bfloat16
+      pocketlm export smollm2 --format web --out site
     """
     from pocketlm.cli.output import Download, Status
     from pocketlm.quantize.export import export as write
+    from pocketlm.serve.pocket import site
     from pocketlm.store import Store
 
+    if form is Form.WEB and (dtype is not None or adapter is not None):
+        raise ParameterError(
+            "--dtype and --adapter do not go with --format web, which takes a GGUF file as it is"
+        )
+    store = Store()
     with Download() as progress:
-        path = Store().resolve(model, progress=progress)
+        path = store.resolve(model, progress=progress)
+    if form is Form.WEB:
+        with Download("writing") as progress:
+            site.write(path, out, called(model), store.home, force=force, progress=progress)
+        print(f"wrote {out}")
+        return
     with Download("writing") as progress, Status() as status:
         write(
             path,

@@ -175,6 +175,13 @@ def preset_of(name: str | None) -> "Preset | None":
     return None if name is None else Presets().get(name)
 
 
+def called(name: str) -> str:
+    """What others call a model that was named so: a path's last part, anything else as it is."""
+    path = Path(name)
+    is_path = path.exists() and (os.sep in name or name.endswith(".gguf"))
+    return path.absolute().name.removesuffix(".gguf") if is_path else name
+
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE | re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 

@@ -1,6 +1,5 @@
 """`pocketlm serve`: models over HTTP."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,7 +138,7 @@ def serve(
     with Download() as progress:
         store = Store()
         models = {
-            _name(name): store.resolve(name, progress=progress).absolute()
+            options.called(name): store.resolve(name, progress=progress).absolute()
             for name in model or [DEFAULT_MODEL]
         }
     more = {} if memory is None else {"memory": options.bytes_of(memory)}
@@ -196,10 +195,3 @@ def _adapted(given: list[str] | None, models: list[str]) -> "dict[str, Adapted]"
             raise ParameterError(f"--lora {text}: there is no {lora[0]}")
         loras.setdefault(name, []).append(lora)
     return {name: Adapted(models[0], its) for name, its in loras.items()}
-
-
-def _name(name: str) -> str:
-    """What clients call a model: a path's last part, anything else as it is."""
-    path = Path(name)
-    is_path = path.exists() and (os.sep in name or name.endswith(".gguf"))
-    return path.absolute().name.removesuffix(".gguf") if is_path else name

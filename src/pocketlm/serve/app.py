@@ -26,6 +26,7 @@ from pocketlm.serve.errors import ApiError, as_api_error
 from pocketlm.serve.guard import Guard
 from pocketlm.serve.http import Json, headers_of
 from pocketlm.serve.metrics import Counted, Metrics
+from pocketlm.serve.pocket import routes as pocket
 from pocketlm.serve.pool import Pool
 from pocketlm.serve.settings import Settings
 from pocketlm.serve.ui.keeper import Keeper
@@ -57,7 +58,14 @@ def make_app(
         await asyncio.to_thread(app.state.keeper.close)
 
     app = Starlette(
-        routes=[*about.routes, *openai.routes, *anthropic.routes, *ollama.routes, *ui.routes],
+        routes=[
+            *about.routes,
+            *openai.routes,
+            *anthropic.routes,
+            *ollama.routes,
+            *ui.routes,
+            *pocket.routes,
+        ],
         middleware=[
             Middleware(Guard, settings=settings),
             Middleware(_Shield),

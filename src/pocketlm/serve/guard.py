@@ -25,9 +25,13 @@ from pocketlm.serve.settings import Settings
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _READING = frozenset({"GET", "HEAD"})
-#: Paths that need no key: what says that the server lives, and the page that asks for the key.
-_OPEN = ("/", "/health")
-_OPEN_BELOW = "/page/"
+#: The pages, to which a link may be followed from anywhere.
+_PAGES = ("/", "/pocket", "/pocket/")
+#: Paths that need no key: what says that the server lives, and pages that ask for the key.
+_OPEN = (*_PAGES, "/health")
+_OPEN_BELOW = ("/page/", "/pocket/")
+#: What needs it all the same: models.json, and the models.
+_KEPT_BELOW = "/pocket/models"
 
 _CSP = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
@@ -119,7 +123,7 @@ class Guard:
             if listed:
                 return
             raise ApiError(403, "no other site may use this server; see --allow-origin")
-        if self._key is not None and path not in _OPEN and not path.startswith(_OPEN_BELOW):
+        if self._key is not None and not _is_open(path):
             self._check_key(headers)
         if method not in _READING:
             kind = headers.get("content-type", "").split(";")[0].strip().lower()
@@ -150,8 +154,8 @@ class Guard:
             if len(origins) > 1 or origins[0].lower() not in (f"http://{host}", f"https://{host}"):
                 raise ApiError(403, "the request comes from another site (Origin)")
         elif headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            # A link to the page may be followed from anywhere; nothing may be fetched or framed.
-            page = method in _READING and path == "/"
+            # A link to a page may be followed from anywhere; nothing may be fetched or framed.
+            page = method in _READING and path in _PAGES
             if not page or headers.get("sec-fetch-dest") != "document":
                 raise ApiError(403, "the request comes from another site (Sec-Fetch-Site)")
         return False
@@ -166,6 +170,13 @@ class Guard:
         right = [hmac.compare_digest(key, self._key) for key in given]
         if not right or not all(right):
             raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+
+
+def _is_open(path: str) -> bool:
+    """Whether a path needs no key."""
+    if path.startswith(_KEPT_BELOW):
+        return False
+    return path in _OPEN or path.startswith(_OPEN_BELOW)
 
 
 def _is_address(name: str) -> bool:

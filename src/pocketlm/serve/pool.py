@@ -104,6 +104,12 @@ class Pool:
             self._listing = (time.monotonic(), names)
         return names
 
+    async def own(self) -> dict[str, Path]:
+        """The models that `serve` was told of and those of pocketlm's own store, by their names."""
+        listed = await asyncio.to_thread(self._store.list)
+        store = {entry.name: entry.path for entry in listed if entry.where == "pocketlm"}
+        return {**self._settings.models, **store}
+
     @asynccontextmanager
     async def lend(self, name: str | None, keep: float | None = None) -> AsyncIterator[Loaded]:
         """The model of that name, loaded, and kept so while it is lent.
