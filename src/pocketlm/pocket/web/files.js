@@ -5,11 +5,13 @@
 // The small file is written after the pieces that it speaks of: whatever breaks off in between costs pieces that
 // are fetched, or hashed, again.
 
-import { PocketError } from "./errors.js";
+import { PocketError, inWords } from "./errors.js";
 
 const FOLDER = "pocketlm";
 const MODEL = ".gguf";
 const STATE = ".json";
+const NO_ROOM =
+  "The browser has no more room for this page. What has arrived is kept. Make room (remove another model, or files on the disk), and go on.";
 const WAIT_MS = 10_000; // for another tab that is loading the same model
 
 /**
@@ -121,12 +123,23 @@ class ModelFile {
     return made;
   }
 
+  /** Have room for the whole file, before anything arrives. Throws a PocketError "storage" where there is none. */
+  reserve() {
+    const { title, bytes } = this.state;
+    if (this.#handle.getSize() >= bytes) return;
+    try {
+      put(this.#handle, new Uint8Array(1), bytes - 1);
+    } catch (error) {
+      const missing = inWords(bytes - this.#handle.getSize());
+      throw full(error, `${title} needs ${missing} more, and the browser has no room for that. Make room (remove another model, or files on the disk), and try again.`);
+    }
+  }
+
   /** Write the next piece, which was checked. Throws a PocketError "storage" where there is no room. */
   async append(piece) {
     const { have, piece_bytes } = this.state;
     try {
-      const written = this.#handle.write(piece, { at: have * piece_bytes });
-      if (written !== piece.length) throw new DOMException("a short write", "QuotaExceededError");
+      put(this.#handle, piece, have * piece_bytes);
       this.#handle.flush();
     } catch (error) {
       throw full(error);
@@ -164,7 +177,7 @@ class ModelFile {
     const handle = await whenFree(() => file.createSyncAccessHandle(), this.state.name);
     try {
       const text = new TextEncoder().encode(JSON.stringify(this.state));
-      handle.write(text, { at: 0 });
+      put(handle, text, 0);
       handle.truncate(text.length);
       handle.flush();
     } catch (error) {
@@ -181,12 +194,6 @@ export async function sha256(bytes) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** How many bytes this page may still store; Infinity where the browser does not say. */
-export async function room() {
-  const { quota, usage = 0 } = (await navigator.storage.estimate?.()) ?? {};
-  return quota === undefined ? Infinity : quota - usage;
-}
-
 async function open() {
   if (!navigator.storage?.getDirectory || !self.FileSystemSyncAccessHandle || !crypto.subtle) {
     const why = self.isSecureContext
@@ -197,8 +204,14 @@ async function open() {
   try {
     return await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
   } catch (error) {
-    throw full(error, "The browser keeps no files for this page; private windows often do not. Open the page in a usual window.");
+    const words = "The browser keeps no files for this page; private windows often do not. Open the page in a usual window";
+    throw error.name === "QuotaExceededError" ? full(error) : new PocketError("storage", `${words} (${error.message}).`);
   }
+}
+
+// Where there is no room Chromium throws nothing: it says that it wrote another number of bytes.
+function put(handle, bytes, at) {
+  if (handle.write(bytes, { at }) !== bytes.length) throw new DOMException("a short write", "QuotaExceededError");
 }
 
 const nameOf = (file) => decodeURIComponent(file.slice(0, file.lastIndexOf("-")));
@@ -236,9 +249,6 @@ async function whenFree(act, name) {
   }
 }
 
-function full(error, words = null) {
-  if (error.name === "QuotaExceededError") {
-    return new PocketError("storage", "The browser has no more room for this page. What has arrived is kept. Make room (remove another model, or files on the disk), and go on.");
-  }
-  return words ? new PocketError("storage", words) : error;
+function full(error, words = NO_ROOM) {
+  return error.name === "QuotaExceededError" ? new PocketError("storage", words) : error;
 }

@@ -2,8 +2,8 @@
 
 import { serve } from "./calls.js";
 import { fetchPieces } from "./download.js";
-import { PocketError, inWords } from "./errors.js";
-import { bytesHeld, isComplete, remove, room, sha256, states, writing } from "./files.js";
+import { PocketError } from "./errors.js";
+import { bytesHeld, isComplete, remove, sha256, states, writing } from "./files.js";
 
 const TELL_EVERY_MS = 100;
 
@@ -30,11 +30,7 @@ serve({
   async download(entry, address, key, { signal, tell }) {
     checkEntry(entry);
     await writing(entry, async (file) => {
-      const missing = entry.bytes - bytesHeld(file.state);
-      const free = await room();
-      if (missing > free) {
-        throw new PocketError("storage", `${entry.title} needs ${inWords(missing)} more, and the browser has room for ${inWords(Math.max(free, 0))}. Make room (remove another model, or files on the disk), and try again.`);
-      }
+      file.reserve();
       tell([bytesHeld(file.state), entry.bytes]);
       try {
         await fetchPieces(entry, address, {
