@@ -8,7 +8,7 @@ const PAGE = 65536;
 const STACK_BYTES = 1 << 20; // of each thread
 // A shared memory is of a size that is said beforehand, most of which is only an intention. Some phones give
 // no whole 4 GiB even of that.
-const SHARED_PAGES = [65536, 49152, 32768, 16384, 8192];
+const SHARED_PAGES = [65535, 49152, 32768, 16384, 8192];
 const INITIAL_PAGES = (32 << 20) / PAGE; // at least what the module begins with; it grows
 // pocketlm_status, by number.
 const CODES = ["", "argument", "model", "model", "context", "memory", "internal", "internal"];
