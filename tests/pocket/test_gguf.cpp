@@ -29,8 +29,8 @@ void write(Bytes& bytes, size_t at, Number number) {
 void check_says(Bytes bytes, Fault fault, const std::string& what) {
     bytes.shrink_to_fit();
     try {
-        const Gguf file(bytes.data(), bytes.size());
-        build_program(file);
+        Source source(bytes.data(), bytes.size());
+        build_program(Gguf(source));
     } catch (const Error& error) {
         if (error.fault() != fault ||
             std::string(error.what()).find(what) == std::string::npos) {
@@ -48,7 +48,8 @@ constexpr size_t type_after_name = 4 + 16;
 
 TEST(values_are_what_was_written) {
     const Bytes bytes = small_file::model();
-    const Gguf file(bytes.data(), bytes.size());
+    Source source(bytes.data(), bytes.size());
+    const Gguf file(source);
     CHECK(*file.text("general.architecture") == "llama");
     CHECK_EQUAL(*file.integer("llama.context_length"), small_file::context);
     CHECK_EQUAL(*file.number("llama.attention.layer_norm_rms_epsilon"), 1e-5);  // not float's 9.99…e-06
@@ -66,12 +67,14 @@ TEST(version_2_is_read) {
     small_file::Writer writer;
     writer.text("general.architecture", "llama");
     const Bytes bytes = writer.bytes(2);
-    CHECK(*Gguf(bytes.data(), bytes.size()).text("general.architecture") == "llama");
+    Source source(bytes.data(), bytes.size());
+    CHECK(*Gguf(source).text("general.architecture") == "llama");
 }
 
 TEST(values_of_another_type_are_refused) {
     const Bytes bytes = small_file::model();
-    const Gguf file(bytes.data(), bytes.size());
+    Source source(bytes.data(), bytes.size());
+    const Gguf file(source);
     int refused = 0;
     const auto count = [&](const auto& body) {
         try {
@@ -106,7 +109,8 @@ TEST(every_truncation_is_refused) {
         const Bytes part(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
         bool refused = false;
         try {
-            const Gguf file(part.data(), part.size());
+            Source source(part.data(), part.size());
+            const Gguf file(source);
         } catch (const Error& error) {
             refused = error.fault() == Fault::file;
         }

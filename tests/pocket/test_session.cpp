@@ -1,4 +1,5 @@
 // Sessions: however a text came to be in the cache, the logits after it are the same to the bit.
+#include <algorithm>
 #include <cstring>
 
 #include "check.h"
@@ -58,6 +59,41 @@ Fault fault_of(const std::function<void()>& body) {
 const char* const architectures[] = {"llama", "mistral", "phi3"};
 
 }  // namespace
+
+TEST(a_file_that_is_read_piece_by_piece_gives_the_same) {
+    for (const char* architecture : architectures) {
+        const Bytes bytes = small_file::model(architecture);
+        size_t most = 0;
+        const auto read = [&](uint64_t offset, uint8_t* to, size_t size) {
+            CHECK(offset <= bytes.size() && size <= bytes.size() - offset);
+            most = std::max(most, offset == 0 ? 0 : size);
+            std::memcpy(to, bytes.data() + offset, size);
+            return true;
+        };
+        const std::shared_ptr<Model> model =
+            Model::load(std::make_unique<Source>(bytes.size(), read), {1, "q8", ""});
+        CHECK(same(logits_after(model, text_of(40)), logits_after(load(bytes), text_of(40))));
+        CHECK_EQUAL(model->mapped_bytes(), 0);
+        CHECK(most > 0 && most < bytes.size() / 2);
+    }
+}
+
+TEST(a_file_that_cannot_be_read) {
+    const Bytes bytes = small_file::model();
+    for (int reads = 0; reads < 4; ++reads) {
+        int left = reads;
+        const auto read = [&](uint64_t offset, uint8_t* to, size_t size) {
+            if (left-- == 0) {
+                return false;
+            }
+            std::memcpy(to, bytes.data() + offset, size);
+            return true;
+        };
+        CHECK(fault_of([&] {
+                  Model::load(std::make_unique<Source>(bytes.size(), read), {1, "q8", ""});
+              }) == Fault::file);
+    }
+}
 
 TEST(one_by_one_is_as_all_at_once) {
     for (const char* architecture : architectures) {

@@ -126,19 +126,19 @@ KVCache::KVCache(int layers, int heads, int head_dim, const std::string& type)
 }
 
 size_t KVCache::blocks_in_use() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     return blocks_.size() - free_.size();
 }
 
 int KVCache::allocate() {
     Memory memory(block_bytes_);
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     return add(std::move(memory));
 }
 
 int KVCache::copy(int block) {
     Memory memory(block_bytes_);
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     check(block);
     std::copy_n(blocks_[static_cast<size_t>(block)].memory.data(), block_bytes_, memory.data());
     return add(std::move(memory));
@@ -158,13 +158,13 @@ int KVCache::add(Memory memory) {
 }
 
 void KVCache::retain(int block) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     check(block);
     ++blocks_[static_cast<size_t>(block)].references;
 }
 
 void KVCache::release(int block) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     check(block);
     Block& held = blocks_[static_cast<size_t>(block)];
     if (--held.references == 0) {
@@ -174,13 +174,13 @@ void KVCache::release(int block) {
 }
 
 uint8_t* KVCache::data(int block) const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     check(block);
     return blocks_[static_cast<size_t>(block)].memory.data();
 }
 
 bool KVCache::holds(int block) const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const Lock lock(mutex_);
     return block >= 0 && static_cast<size_t>(block) < blocks_.size() &&
            blocks_[static_cast<size_t>(block)].references > 0;
 }

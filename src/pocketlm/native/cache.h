@@ -6,12 +6,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "kernels.h"
 #include "memory.h"
+#include "mutex.h"
 
 namespace pocketlm {
 
@@ -84,7 +84,7 @@ class KVCache {
     size_t value_bytes_;
     size_t block_bytes_;
     // The table of blocks moves when it grows, and steps read it: callers do not allocate during one.
-    mutable std::mutex mutex_;
+    mutable Mutex mutex_;
     std::vector<Block> blocks_;
     std::vector<int> free_;
 };

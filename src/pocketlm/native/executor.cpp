@@ -252,7 +252,7 @@ void Executor::run(const int32_t* tokens, int count, const std::vector<Segment>&
     if (count == 0) {
         return;
     }
-    const std::lock_guard<std::mutex> lock(running_);
+    const Lock lock(running_);
     step_ = {tokens, count, picks, pick_count, out};
     plan(segments);
     pool_->run([&](int thread) { run_operations(thread); });

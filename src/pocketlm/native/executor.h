@@ -7,13 +7,13 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "adapter.h"
 #include "attention.h"
 #include "cache.h"
 #include "matrix.h"
+#include "mutex.h"
 #include "pool.h"
 #include "product.h"
 
@@ -206,7 +206,7 @@ class Executor {
     int rotary_half_;
     std::vector<Operation> operations_;
     size_t projected_bytes_ = 0;  // of the weights that all rows are multiplied with
-    std::mutex running_;
+    Mutex running_;
 
     // What a step works on; kept from step to step.
     Step step_{};

@@ -95,8 +95,14 @@ extern const Kernels avx512_kernels;
 extern const Kernels amx_kernels;
 #endif
 #endif
+#if defined(__wasm_simd128__)
+extern const Kernels wasm_kernels;
+#endif
 #if defined(__aarch64__)
 extern const Kernels neon_kernels;
+#if defined(POCKETLM_I8MM)
+extern const Kernels i8mm_kernels;
+#endif
 #endif
 
 }  // namespace pocketlm

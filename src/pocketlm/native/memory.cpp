@@ -1,10 +1,12 @@
 #include "memory.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
-#include <mutex>
 #include <new>
 #include <utility>
+
+#include "mutex.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
@@ -15,8 +17,14 @@ namespace pocketlm {
 namespace {
 
 constexpr size_t line = 64;
+#if defined(__wasm__)
+// A page of WebAssembly. Parts share little, so that nothing lies idle.
+constexpr size_t huge_page = size_t{64} << 10;
+constexpr size_t shared_bytes = 4 * huge_page;
+#else
 constexpr size_t huge_page = size_t{2} << 20;
 constexpr size_t shared_bytes = 64 * huge_page;
+#endif
 
 size_t round_up(size_t bytes, size_t alignment) {
     const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
@@ -53,6 +61,61 @@ uint8_t* map_pages(size_t bytes) {
 }
 
 void unmap_pages(uint8_t* data, size_t bytes) { munmap(data, round_up(bytes, huge_page)); }
+#elif defined(__wasm__)
+// Straight from the engine: the C library's malloc takes the next power of two. Pages never go back to it: those
+// that are free make a list, by their addresses, that lies in themselves.
+struct Free {
+    Free* next;
+    size_t bytes;
+
+    uint8_t* begin() { return reinterpret_cast<uint8_t*>(this); }
+    uint8_t* end() { return begin() + bytes; }
+};
+
+Free* first_free = nullptr;
+
+uint8_t* map_pages(size_t bytes) {
+    const size_t wanted = round_up(bytes, huge_page);
+    Free** best = nullptr;
+    for (Free** link = &first_free; *link != nullptr; link = &(*link)->next) {
+        if ((*link)->bytes >= wanted && (best == nullptr || (*link)->bytes < (*best)->bytes)) {
+            best = link;
+        }
+    }
+    if (best == nullptr) {
+        const size_t page = __builtin_wasm_memory_grow(0, wanted / huge_page);
+        if (page == SIZE_MAX) {
+            throw std::bad_alloc();
+        }
+        return reinterpret_cast<uint8_t*>(page * huge_page);
+    }
+    Free* const taken = *best;
+    *best = taken->next;
+    if (taken->bytes > wanted) {
+        *best = new (taken->begin() + wanted) Free{taken->next, taken->bytes - wanted};
+    }
+    return taken->begin();
+}
+
+void unmap_pages(uint8_t* data, size_t bytes) {
+    Free** link = &first_free;
+    Free* before = nullptr;
+    while (*link != nullptr && (*link)->begin() < data) {
+        before = *link;
+        link = &before->next;
+    }
+    Free* freed = new (data) Free{*link, round_up(bytes, huge_page)};
+    *link = freed;
+    if (before != nullptr && before->end() == data) {
+        before->next = freed->next;
+        before->bytes += freed->bytes;
+        freed = before;
+    }
+    if (freed->next != nullptr && freed->end() == freed->next->begin()) {
+        freed->bytes += freed->next->bytes;
+        freed->next = freed->next->next;
+    }
+}
 #else
 uint8_t* map_pages(size_t bytes) {
     return static_cast<uint8_t*>(::operator new(bytes, std::align_val_t{line}));
@@ -110,12 +173,12 @@ Part& Part::operator=(Part&& other) noexcept {
 }
 
 Part share_memory(size_t bytes) {
-    static std::mutex mutex;
+    static Mutex mutex;
     static std::weak_ptr<Memory> newest;
     static size_t used = 0;
 
     const size_t rounded = round_up(bytes, line);
-    const std::lock_guard<std::mutex> lock(mutex);
+    const Lock lock(mutex);
     std::shared_ptr<Memory> whole = newest.lock();
     if (whole == nullptr || rounded > whole->size() - used) {
         whole = std::make_shared<Memory>(round_up(std::max(rounded, shared_bytes), huge_page));

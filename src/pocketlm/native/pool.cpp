@@ -1,18 +1,16 @@
 #include "pool.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
 
+#include "spin.h"
+
 #if defined(__linux__)
 #include <sched.h>
-#endif
-#if defined(__x86_64__) || defined(_M_X64)
-#include <immintrin.h>
 #endif
 #if defined(POCKETLM_AMX) && defined(__linux__)
 #include <cpuid.h>
@@ -22,32 +20,12 @@
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace pocketlm {
 namespace {
-
-// How long an idle worker spins before it sleeps: longer than sampling a token takes.
-constexpr auto spin_time = std::chrono::microseconds(300);
-
-inline void pause() {
-#if defined(__x86_64__) || defined(_M_X64)
-    _mm_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
-
-// Wait for something that happens very soon, or, when the system is busy, after others had the core.
-template <typename Condition>
-void spin(const Condition& happened) {
-    for (int spins = 0; !happened(); ++spins) {
-        pause();
-        if (spins > 2000) {
-            std::this_thread::yield();
-        }
-    }
-}
 
 #if defined(__linux__)
 std::vector<int> allowed_processors() {
@@ -105,6 +83,44 @@ bool has_amx() {
 }
 #endif
 
+int checked_threads(int threads) {
+    if (threads < 1 || threads > 1024) {
+        throw std::invalid_argument("threads must be 1 to 1024, not " + std::to_string(threads));
+    }
+    return threads;
+}
+
+const Kernels& kernels_for(const std::string& instruction_set) {
+    const std::vector<const Kernels*> tables = available_kernels();
+    if (instruction_set.empty()) {
+        return *tables.back();
+    }
+    const auto found = std::find_if(tables.begin(), tables.end(), [&](const Kernels* table) {
+        return instruction_set == table->name;
+    });
+    if (found == tables.end()) {
+        throw std::invalid_argument("this processor has no kernels for " + instruction_set);
+    }
+    return **found;
+}
+
+#if defined(__aarch64__) && defined(__APPLE__)
+// By the name that the system has for a feature of the processor; older systems know no names.
+bool has_feature(const char* name) {
+    int has = 0;
+    size_t size = sizeof has;
+    return sysctlbyname(name, &has, &size, nullptr, 0) == 0 && has != 0;
+}
+bool has_dot_products() { return has_feature("hw.optional.arm.FEAT_DotProd"); }
+bool has_matrix_products() { return has_feature("hw.optional.arm.FEAT_I8MM"); }
+#elif defined(__aarch64__) && defined(__linux__)
+bool has_dot_products() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool has_matrix_products() { return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
+#elif defined(__aarch64__)
+bool has_dot_products() { return false; }  // nobody to ask
+bool has_matrix_products() { return false; }
+#endif
+
 }  // namespace
 
 std::vector<const Kernels*> available_kernels() {
@@ -129,14 +145,17 @@ std::vector<const Kernels*> available_kernels() {
         }
 #endif
     }
+#elif defined(__wasm_simd128__)
+    tables.push_back(&wasm_kernels);
 #elif defined(__aarch64__)
-#if defined(__linux__)
-    if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) {
+    if (has_dot_products()) {
         tables.push_back(&neon_kernels);
-    }
-#else
-    tables.push_back(&neon_kernels);
+#if defined(POCKETLM_I8MM)
+        if (has_matrix_products()) {
+            tables.push_back(&i8mm_kernels);
+        }
 #endif
+    }
 #endif
     return tables;
 }
@@ -156,91 +175,21 @@ int default_threads() {
         count = std::min(count, limit);
     }
     return std::max(count, 1);
+#elif defined(__wasm__)
+    return 1;  // whoever started more workers says how many
 #else
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 #endif
 }
 
-ThreadPool::ThreadPool(int threads, const std::string& instruction_set) : threads_(threads) {
-    if (threads < 1 || threads > 1024) {
-        throw std::invalid_argument("threads must be 1 to 1024, not " + std::to_string(threads));
-    }
-    const std::vector<const Kernels*> tables = available_kernels();
-    kernels_ = tables.back();
-    if (!instruction_set.empty()) {
-        const auto found = std::find_if(tables.begin(), tables.end(), [&](const Kernels* table) {
-            return instruction_set == table->name;
-        });
-        if (found == tables.end()) {
-            throw std::invalid_argument("this processor has no kernels for " + instruction_set);
-        }
-        kernels_ = *found;
-    }
-    try {
-        for (int thread = 1; thread < threads; ++thread) {
-            workers_.emplace_back([this, thread] { serve(thread); });
-        }
-    } catch (...) {
-        stop();  // the system has no more threads: let go of those that there are
-        throw;
-    }
-}
-
-ThreadPool::~ThreadPool() { stop(); }
-
-void ThreadPool::stop() {
-    {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        stopping_ = true;
-        generation_.fetch_add(1);
-    }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) {
-        worker.join();
-    }
-}
+ThreadPool::ThreadPool(int threads, const std::string& instruction_set)
+    : threads_(checked_threads(threads)),
+      kernels_(&kernels_for(instruction_set)),
+      workers_(threads) {}
 
 void ThreadPool::run(const std::function<void(int)>& work) {
-    const std::lock_guard<std::mutex> caller(callers_);
-    if (threads_ == 1) {
-        work(0);
-        return;
-    }
-    work_ = &work;
-    door_.store(1, std::memory_order_release);
-    {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        generation_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
-    work(0);
-    door_.fetch_sub(1, std::memory_order_acq_rel);
-    spin([&] { return door_.load(std::memory_order_acquire) == 0; });
-}
-
-void ThreadPool::serve(int thread) {
-    unsigned seen = 0;
-    while (!stopping_) {
-        const auto start = std::chrono::steady_clock::now();
-        while (generation_.load(std::memory_order_acquire) == seen) {
-            for (int i = 0; i < 32; ++i) {
-                pause();
-            }
-            if (std::chrono::steady_clock::now() - start > spin_time) {
-                std::unique_lock<std::mutex> lock(mutex_);
-                wake_.wait(lock, [&] { return generation_.load() != seen; });
-            }
-        }
-        seen = generation_.load(std::memory_order_acquire);
-        int state = door_.load(std::memory_order_acquire);
-        while ((state & 1) != 0 &&
-               !door_.compare_exchange_weak(state, state + 2, std::memory_order_acq_rel)) {
-        }
-        if ((state & 1) != 0) {
-            (*work_)(thread);
-            door_.fetch_sub(2, std::memory_order_release);
-        }
-    }
+    const Lock caller(callers_);
+    workers_.run(work);
 }
 
 void Phase::reset(const Ends& ends, int step) {

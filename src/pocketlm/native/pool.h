@@ -2,15 +2,14 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
 #include <initializer_list>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "kernels.h"
+#include "mutex.h"
+#include "workers.h"
 
 namespace pocketlm {
 
@@ -25,9 +24,6 @@ class ThreadPool {
     // `instruction_set` names a table; empty is the fastest. Throws std::invalid_argument;
     // std::system_error when the system has no more threads.
     ThreadPool(int threads, const std::string& instruction_set);
-    ~ThreadPool();
-    ThreadPool(const ThreadPool&) = delete;
-    ThreadPool& operator=(const ThreadPool&) = delete;
 
     int threads() const { return threads_; }
     const Kernels& kernels() const { return *kernels_; }
@@ -38,23 +34,10 @@ class ThreadPool {
     void run(const std::function<void(int)>& work);
 
   private:
-    void serve(int thread);
-    void stop();
-
     const int threads_;
     const Kernels* kernels_;
-    std::vector<std::thread> workers_;
-    std::mutex callers_;
-
-    // A new generation is new work. Workers spin for it briefly, then sleep.
-    std::atomic<unsigned> generation_{0};
-    std::atomic<bool> stopping_{false};
-    std::mutex mutex_;
-    std::condition_variable wake_;
-
-    // Twice the workers inside, plus one while others may enter.
-    alignas(64) std::atomic<int> door_{0};
-    const std::function<void(int)>* work_ = nullptr;
+    Workers workers_;
+    Mutex callers_;
 };
 
 // Where the shares end that the tasks of a phase fall into, one after the other. Made for every operation

@@ -219,6 +219,20 @@ pocketlm_model* pocketlm_model_load_memory(const void* data, size_t size,
     });
 }
 
+pocketlm_model* pocketlm_model_load_reader(const pocketlm_reader* reader,
+                                           const pocketlm_model_options* options) {
+    return made<pocketlm_model>([&] {
+        require(reader);
+        const pocketlm_reader of = known_fields(reader, pocketlm_reader{});
+        require(of.read);
+        return load(std::make_unique<Source>(of.bytes,
+                                             [of](uint64_t offset, uint8_t* to, size_t size) {
+                                                 return of.read(of.context, offset, to, size) == 0;
+                                             }),
+                    options);
+    });
+}
+
 void pocketlm_model_free(pocketlm_model* model) { delete model; }
 
 pocketlm_status pocketlm_model_facts(const pocketlm_model* model, pocketlm_facts* facts) {

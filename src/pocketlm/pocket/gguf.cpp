@@ -47,6 +47,9 @@ constexpr TypeNumber type_numbers[] = {
     {14, Type::Q6_K}, {20, Type::IQ4_NL}, {23, Type::IQ4_XS}, {30, Type::BF16},
 };
 
+// What is read of a file at first: the headers of most models.
+constexpr size_t first_head = size_t{4} << 20;
+
 constexpr std::string_view panel_tensors = "pocketlm.panels.tensors";
 constexpr std::string_view panel_type_names = "pocketlm.panels.types";
 constexpr std::string_view panel_row_counts = "pocketlm.panels.rows";
@@ -72,13 +75,17 @@ uint64_t u64_at(const uint8_t* at) {
     return read_u32(at) | static_cast<uint64_t>(read_u32(at + 4)) << 32;
 }
 
+// More of the file is needed than is there.
+struct More {};
+
 // Reads from front to back, and nothing beyond the end.
 class Cursor {
   public:
-    Cursor(const uint8_t* data, size_t size) : data_(data), size_(size) {}
+    // `bytes` are the beginning of a file of `size` bytes, or all of it.
+    Cursor(const Source::Bytes& bytes, uint64_t size) : bytes_(bytes), size_(size) {}
 
     size_t position() const { return position_; }
-    size_t size() const { return size_; }
+    uint64_t size() const { return size_; }
 
     // Moves past `length` bytes; returns where they start.
     const uint8_t* take(uint64_t length, const std::string& what) {
@@ -86,7 +93,10 @@ class Cursor {
             refuse_file(what + " runs past the end of the file (" + std::to_string(size_) +
                         " bytes), which is truncated or damaged");
         }
-        const uint8_t* start = data_ + position_;
+        if (length > bytes_.size - position_) {
+            throw More{};
+        }
+        const uint8_t* start = bytes_.data + position_;
         position_ += static_cast<size_t>(length);
         return start;
     }
@@ -110,8 +120,8 @@ class Cursor {
     }
 
   private:
-    const uint8_t* data_;
-    size_t size_;
+    Source::Bytes bytes_;
+    uint64_t size_;
     size_t position_ = 0;
 };
 
@@ -252,7 +262,7 @@ Header read_header(Cursor& cursor) {
     if (dimensions < 1 || dimensions > most_dimensions) {
         refuse_file(what + " has " + std::to_string(dimensions) + " dimensions, expected 1 to 4");
     }
-    Header header{{name, {}, {}, std::vector<uint64_t>(dimensions), nullptr, 0}, 0, 0};
+    Header header{{name, {}, {}, std::vector<uint64_t>(dimensions), 0, 0}, 0, 0};
     // The file has the fastest dimension, a row's length, first.
     std::vector<uint64_t>& shape = header.tensor.shape;
     for (size_t i = dimensions; i-- > 0;) {
@@ -291,8 +301,7 @@ Header read_header(Cursor& cursor) {
 }
 
 // Finds the tensors' data in the file, checking that they lie in it and apart.
-void place(std::vector<Header>& headers, const uint8_t* data, const Cursor& cursor,
-           uint64_t alignment) {
+void place(std::vector<Header>& headers, const Cursor& cursor, uint64_t alignment) {
     if (headers.empty()) {
         return;
     }
@@ -319,16 +328,32 @@ void place(std::vector<Header>& headers, const uint8_t* data, const Cursor& curs
             refuse_file(what + " ends at byte " + std::to_string(end) + " of " +
                         std::to_string(cursor.size()) + "; the file is truncated or damaged");
         }
-        header.tensor.data = data + start;
+        if (header.bytes > PTRDIFF_MAX) {
+            refuse(Fault::memory, what + " has " + std::to_string(header.bytes) +
+                                      " bytes, more than this system can address");
+        }
+        header.tensor.offset = start;
         header.tensor.bytes = static_cast<size_t>(header.bytes);
     }
 }
 
 }  // namespace
 
-Gguf::Gguf(const uint8_t* data, size_t size) {
-    Cursor cursor(data, size);
-    if (size < 4 || std::memcmp(cursor.take(4, "the magic number"), "GGUF", 4) != 0) {
+Gguf::Gguf(Source& source) : source_(&source) {
+    // How long the header is, is known when it was read.
+    for (size_t size = first_head;; size *= 2) {
+        try {
+            parse(source.head(size));
+            return;
+        } catch (const More&) {
+            metadata_.clear();
+        }
+    }
+}
+
+void Gguf::parse(const Source::Bytes& head) {
+    Cursor cursor(head, source_->size());
+    if (cursor.size() < 4 || std::memcmp(cursor.take(4, "the magic number"), "GGUF", 4) != 0) {
         refuse_file("not a GGUF file (it does not begin with 'GGUF')");
     }
     const uint32_t version = cursor.number32("the version");
@@ -354,7 +379,7 @@ Gguf::Gguf(const uint8_t* data, size_t size) {
     for (uint64_t i = 0; i < tensor_count; ++i) {
         headers.push_back(read_header(cursor));
     }
-    place(headers, data, cursor, read_alignment(*this));
+    place(headers, cursor, read_alignment(*this));
     for (Header& header : headers) {
         if (!by_name_.emplace(header.tensor.name, tensors_.size()).second) {
             refuse_file("tensor " + shown(header.tensor.name) + " is there twice");
@@ -491,7 +516,7 @@ std::optional<std::vector<std::string_view>> Gguf::texts(std::string_view key) c
         return {};
     }
     const GgufValue* value = find(key);
-    Cursor cursor(value->data, value->bytes);
+    Cursor cursor({value->data, value->bytes}, value->bytes);
     std::vector<std::string_view> all;
     all.reserve(static_cast<size_t>(*count));  // each has 8 bytes in the file
     for (uint64_t i = 0; i < *count; ++i) {

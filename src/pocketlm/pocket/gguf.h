@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "layout.h"
+#include "source.h"
 
 namespace pocketlm {
 
@@ -31,15 +32,17 @@ struct GgufTensor {
     std::optional<Type> type;  // none: a type that is not run
     std::string type_name;
     std::vector<uint64_t> shape;  // rows first
-    const uint8_t* data;
+    uint64_t offset;              // in the file
     size_t bytes;
 };
 
-// Views of the bytes, which must outlive it.
+// Views of the source's head. The source must outlive it, and nothing else ask for its head.
 class Gguf {
   public:
     // Throws Error.
-    Gguf(const uint8_t* data, size_t size);
+    explicit Gguf(Source& source);
+
+    Source& source() const { return *source_; }
 
     // Values by key; nothing where the key is absent, Error for a value of another type. An integer may
     // also be a list, one a layer, of equal ones.
@@ -59,8 +62,10 @@ class Gguf {
 
   private:
     const GgufValue* find(std::string_view key) const;
+    void parse(const Source::Bytes& head);
     void restore_panels();
 
+    Source* source_;
     std::map<std::string_view, GgufValue> metadata_;
     std::vector<GgufTensor> tensors_;
     std::map<std::string_view, size_t> by_name_;

@@ -18,16 +18,16 @@ constexpr int most_threads = 1024;
 
 bool is_float(Type type) { return type == Type::F32 || type == Type::F16 || type == Type::BF16; }
 
-// Rows `start` … `start + rows` of the tensor.
-struct Bytes {
-    const uint8_t* data;
-    size_t size;
+// Where rows `start` … `start + rows` of a tensor lie.
+struct Place {
+    uint64_t offset;
+    size_t bytes;
 };
 
-Bytes bytes_of(const Weight& weight) {
+Place place_of(const Weight& weight) {
     const uint64_t total = weight.tensor->shape[0];
     const size_t row = weight.tensor->bytes / static_cast<size_t>(total);
-    return {weight.tensor->data + row * static_cast<size_t>(weight.start),
+    return {weight.tensor->offset + static_cast<uint64_t>(row) * static_cast<uint64_t>(weight.start),
             static_cast<uint64_t>(weight.rows) == total ? weight.tensor->bytes
                                                         : row * static_cast<size_t>(weight.rows)};
 }
@@ -78,8 +78,6 @@ class Model::Binder {
     }
 
   private:
-    using Place = std::pair<const GgufTensor*, int>;
-
     void append(const Operation& operation) {
         Executor& executor = *model_.executor_;
         switch (operation.kind) {
@@ -111,29 +109,34 @@ class Model::Binder {
     std::shared_ptr<const Matrix> matrix(const Weight& weight) {
         std::shared_ptr<const Matrix>& made = matrices_[{weight.tensor, weight.start}];
         if (made == nullptr) {
-            const Bytes bytes = bytes_of(weight);
+            const Place place = place_of(weight);
             const Type type = *weight.tensor->type;
-            const bool release = model_.source_->is_mapped() && !is_float(type);
+            Source& source = *model_.source_;
+            // Kernels read floats and panels as the file has them.
+            const bool keep = is_float(type) || is_stored_as_panels(type);
+            const uint8_t* const data = source.bytes(place.offset, place.bytes, keep);
             try {
-                made = std::make_shared<Matrix>(type, weight.rows, weight.columns, bytes.data,
-                                                bytes.size, *model_.pool_, release);
+                made = std::make_shared<Matrix>(type, weight.rows, weight.columns, data, place.bytes,
+                                                *model_.pool_, source.is_mapped() && !keep);
             } catch (const std::invalid_argument& error) {
                 refuse(Fault::file, "tensor " + shown(weight.tensor->name) + ": " + error.what());
             }
             model_.weight_bytes_ += made->bytes();
-            model_.mapped_bytes_ += made->is_mapped() ? made->bytes() : 0;
+            model_.mapped_bytes_ += keep && source.is_whole() ? made->bytes() : 0;
         }
         return made;
     }
 
-    static std::vector<float> vector(const Weight& weight) {
+    std::vector<float> vector(const Weight& weight) const {
         const Type type = *weight.tensor->type;
         if (!is_float(type)) {
             refuse(Fault::unsupported, "tensor " + shown(weight.tensor->name) +
                                            " is a vector of type " + weight.tensor->type_name);
         }
         const size_t size = type == Type::F32 ? 4 : 2;
-        const uint8_t* at = weight.tensor->data + size * static_cast<size_t>(weight.start);
+        const size_t bytes = size * static_cast<size_t>(weight.rows);
+        const uint8_t* at = model_.source_->bytes(
+            weight.tensor->offset + size * static_cast<size_t>(weight.start), bytes, false);
         std::vector<float> numbers(static_cast<size_t>(weight.rows));
         for (float& number : numbers) {
             number = type == Type::F32   ? float_from_bits(read_u32(at))
@@ -149,11 +152,11 @@ class Model::Binder {
     }
 
     Model& model_;
-    std::map<Place, std::shared_ptr<const Matrix>> matrices_;
+    std::map<std::pair<const GgufTensor*, int>, std::shared_ptr<const Matrix>> matrices_;
 };
 
 std::shared_ptr<Model> Model::load(std::unique_ptr<Source> source, const ModelOptions& options) {
-    const Gguf file(source->data(), source->size());
+    const Gguf file(*source);
     return std::shared_ptr<Model>(new Model(std::move(source), file, options));
 }
 
@@ -183,6 +186,7 @@ Model::Model(std::unique_ptr<Source> source, const Gguf& file, const ModelOption
         refuse(Fault::file, error.what());
     }
     program_.operations.clear();
+    source_->forget();
 }
 
 void Model::run(const int32_t* tokens, int count, int position, int rope_set,

@@ -4,11 +4,11 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "executor.h"
+#include "mutex.h"
 #include "program.h"
 #include "source.h"
 #include "tokenizer.h"
@@ -39,7 +39,7 @@ class Model {
     const char* instruction_set() const { return pool_->kernels().name; }
 
     // What a session works with, by turns: whoever holds the lock.
-    std::mutex& turn() { return turn_; }
+    Mutex& turn() { return turn_; }
     KVCache& cache() { return *cache_; }
     // `tokens` from `position` on; logits after the last of them, vocab_size floats, unless null.
     void run(const int32_t* tokens, int count, int position, int rope_set,
@@ -62,7 +62,7 @@ class Model {
     std::shared_ptr<ThreadPool> pool_;
     std::shared_ptr<KVCache> cache_;
     std::unique_ptr<Executor> executor_;
-    std::mutex turn_;
+    Mutex turn_;
 };
 
 }  // namespace pocketlm

@@ -77,6 +77,20 @@ pocketlm_model* pocketlm_model_load(const char* path, const pocketlm_model_optio
 pocketlm_model* pocketlm_model_load_memory(const void* data, size_t size,
                                            const pocketlm_model_options* options);
 
+/* A GGUF file that is read piece by piece: from an archive, an application's assets, a browser's storage. */
+typedef struct pocketlm_reader {
+    size_t size;    /* sizeof(pocketlm_reader) */
+    uint64_t bytes; /* of the file */
+    /* Fill `to` with `length` bytes of the file from `offset` on; 0, or anything else where that fails. */
+    int32_t (*read)(void* context, uint64_t offset, void* to, size_t length);
+    void* context;  /* for `read` */
+} pocketlm_reader;
+
+/* Load the file that `reader` reads, which is not needed any more when this returns. The file is never whole in
+ * memory: of each matrix there is what kernels read, and of one of them what the file has. */
+pocketlm_model* pocketlm_model_load_reader(const pocketlm_reader* reader,
+                                           const pocketlm_model_options* options);
+
 /* Free a model. Its memory lasts as long as sessions, samplers and detokenizers of it. */
 void pocketlm_model_free(pocketlm_model* model);
 

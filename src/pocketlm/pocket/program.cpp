@@ -236,14 +236,15 @@ std::vector<float> powers_of(double theta, int dim) {
 }
 
 // The factors that a tensor holds, one for each of `count` frequencies.
-std::vector<float> read_factors(const GgufTensor& tensor, size_t count) {
+std::vector<float> read_factors(const Gguf& file, const GgufTensor& tensor, size_t count) {
     if (tensor.type != Type::F32 || tensor.shape != std::vector<uint64_t>{count}) {
         refuse_file("tensor " + shown(tensor.name) + " is no list of " + std::to_string(count) +
                     " F32 numbers");
     }
     std::vector<float> factors;
+    const uint8_t* const data = file.source().bytes(tensor.offset, tensor.bytes, false);
     for (size_t i = 0; i < count; ++i) {
-        factors.push_back(float_from_bits(read_u32(tensor.data + 4 * i)));
+        factors.push_back(float_from_bits(read_u32(data + 4 * i)));
         if (!(factors.back() > 0.0f && factors.back() < 1e30f)) {
             refuse_file("tensor " + shown(tensor.name) + " holds what is no factor above 0");
         }
@@ -258,7 +259,7 @@ void read_longrope(const Gguf& file, const Keys& keys, const std::vector<float>&
         if (tensor == nullptr) {
             refuse_file("the file has no tensor " + shown(name));
         }
-        const std::vector<float> factors = read_factors(*tensor, powers.size());
+        const std::vector<float> factors = read_factors(file, *tensor, powers.size());
         std::vector<float>& frequencies = program.inverse_frequencies.emplace_back();
         for (size_t i = 0; i < powers.size(); ++i) {
             frequencies.push_back(1.0f / (factors[i] * powers[i]));
@@ -297,7 +298,7 @@ void read_rope(const Gguf& file, const Keys& keys, Program& program) {
         const double stated = keys.number("rope.scaling.factor").value_or(0.0);
         const double factor = stated != 0.0 ? stated : keys.number("rope.scale_linear").value_or(0.0);
         if (const GgufTensor* factors = file.tensor("rope_freqs.weight")) {
-            divisors = read_factors(*factors, powers.size());
+            divisors = read_factors(file, *factors, powers.size());
         } else if (kind == "linear" || (kind.empty() && factor != 0.0 && factor != 1.0)) {
             // Older files give the factor of linear scaling alone.
             if (!(factor > 0.0 && factor < 1e30)) {

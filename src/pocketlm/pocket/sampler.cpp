@@ -338,7 +338,7 @@ float Sampler::least_weight(const std::vector<float>& weights) const {
     float least = 0.0f;
     if (parameters_.top_k > 0 && static_cast<uint64_t>(parameters_.top_k) < weights.size()) {
         std::vector<float> falling = weights;
-        const auto last = falling.begin() + parameters_.top_k - 1;
+        const auto last = falling.begin() + static_cast<std::ptrdiff_t>(parameters_.top_k) - 1;
         std::nth_element(falling.begin(), last, falling.end(), std::greater<float>());
         least = *last;
     }

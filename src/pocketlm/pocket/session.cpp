@@ -28,7 +28,7 @@ Session::Session(std::shared_ptr<Model> model, int context)
 }
 
 Session::~Session() {
-    const std::lock_guard<std::mutex> turn(model_->turn());
+    const Lock turn(model_->turn());
     release(0, blocks_.size());
 }
 
@@ -51,7 +51,7 @@ void Session::step(const int32_t* tokens, int count) {
     std::vector<int32_t> all = tokens_;
     all.insert(all.end(), tokens, tokens + count);
     fresh_ = false;
-    const std::lock_guard<std::mutex> turn(model_->turn());
+    const Lock turn(model_->turn());
     try {
         process(all);
     } catch (...) {
@@ -90,7 +90,7 @@ void Session::rewind(int length) {
                                     std::to_string(tokens_.size()) + " tokens");
     }
     if (static_cast<size_t>(length) < tokens_.size()) {
-        const std::lock_guard<std::mutex> turn(model_->turn());
+        const Lock turn(model_->turn());
         forget(length);
         tokens_.resize(static_cast<size_t>(length));
         fresh_ = false;

@@ -1,9 +1,10 @@
 #include "source.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include <sys/stat.h>
 #if defined(__unix__) || defined(__APPLE__)
@@ -21,25 +22,19 @@ namespace {
     refuse(Fault::file, path + ": " + what);
 }
 
-size_t checked_size(const std::string& path, const struct stat& status) {
+uint64_t checked_size(const std::string& path, const struct stat& status) {
     if (!S_ISREG(status.st_mode)) {
         refuse_path(path, "not a regular file");
     }
     if (status.st_size <= 0) {
         refuse_path(path, "the file is empty");
     }
-    const auto size = static_cast<uint64_t>(status.st_size);
-    if (size > PTRDIFF_MAX) {
-        refuse(Fault::memory, path + ": the file has " + std::to_string(size) +
-                                  " bytes, more than this system can address");
-    }
-    return static_cast<size_t>(size);
+    return static_cast<uint64_t>(status.st_size);
 }
 
 }  // namespace
 
-// Emscripten's mmap copies a file to memory as well; reading says so.
-#if (defined(__unix__) || defined(__APPLE__)) && !defined(__EMSCRIPTEN__) && !defined(__wasm__)
+#if defined(__unix__) || defined(__APPLE__)
 
 Source::Source(const std::string& path) {
     struct stat status;
@@ -60,7 +55,11 @@ Source::Source(const std::string& path) {
     int code = 0;
     try {
         size_ = checked_size(path, status);
-        mapping = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
+        if (size_ > PTRDIFF_MAX) {
+            refuse(Fault::memory, path + ": the file has " + std::to_string(size_) +
+                                      " bytes, more than this system can address");
+        }
+        mapping = mmap(nullptr, static_cast<size_t>(size_), PROT_READ, MAP_PRIVATE, file, 0);
         code = errno;
     } catch (...) {
         close(file);
@@ -71,12 +70,13 @@ Source::Source(const std::string& path) {
         refuse(code == ENOMEM ? Fault::memory : Fault::file, path + ": " + std::strerror(code));
     }
     data_ = static_cast<const uint8_t*>(mapping);
-    held_ = Held::mapping;
+    whole_ = true;
+    mapped_ = true;
 }
 
 Source::~Source() {
-    if (held_ == Held::mapping) {
-        munmap(const_cast<uint8_t*>(data_), size_);
+    if (mapped_) {
+        munmap(const_cast<uint8_t*>(data_), static_cast<size_t>(size_));
     }
 }
 
@@ -88,31 +88,62 @@ Source::Source(const std::string& path) {
         refuse_path(path, std::strerror(errno));
     }
     size_ = checked_size(path, status);
-    std::FILE* file = std::fopen(path.c_str(), "rb");
+    const std::shared_ptr<std::FILE> file(std::fopen(path.c_str(), "rb"), [](std::FILE* open) {
+        if (open != nullptr) {
+            std::fclose(open);
+        }
+    });
     if (file == nullptr) {
         refuse_path(path, std::strerror(errno));
     }
-    // aligned_alloc wants whole units; kernels read vectors of up to 64 bytes.
-    void* copy = std::aligned_alloc(64, (size_ + 63) / 64 * 64);
-    const bool whole = copy != nullptr && std::fread(copy, 1, size_, file) == size_;
-    std::fclose(file);
-    if (!whole) {
-        std::free(copy);
-        if (copy == nullptr) {
-            refuse(Fault::memory, path + ": no memory for its " + std::to_string(size_) + " bytes");
-        }
-        refuse_path(path, "it cannot be read to its end");
-    }
-    data_ = static_cast<const uint8_t*>(copy);
-    held_ = Held::copy;
+    read_ = [file](uint64_t offset, uint8_t* to, size_t size) {
+        return fseeko(file.get(), static_cast<off_t>(offset), SEEK_SET) == 0 &&
+               std::fread(to, 1, size, file.get()) == size;
+    };
 }
 
-Source::~Source() {
-    if (held_ == Held::copy) {
-        std::free(const_cast<uint8_t*>(data_));
-    }
-}
+Source::~Source() = default;
 
 #endif
+
+void Source::read(uint64_t offset, uint8_t* to, size_t size) const {
+    if (!read_(offset, to, size)) {
+        refuse(Fault::file, "bytes " + std::to_string(offset) + " to " +
+                                std::to_string(offset + size) + " cannot be read");
+    }
+}
+
+Source::Bytes Source::head(size_t size) {
+    if (is_whole()) {
+        return {data_, static_cast<size_t>(size_)};
+    }
+    head_ = {};
+    head_ = Memory(static_cast<size_t>(std::min<uint64_t>(size, size_)));
+    read(0, head_.data(), head_.size());
+    return {head_.data(), head_.size()};
+}
+
+const uint8_t* Source::bytes(uint64_t offset, size_t size, bool keep) {
+    if (is_whole()) {
+        return data_ + offset;
+    }
+    if (keep) {
+        kept_.emplace_back(size);
+        read(offset, kept_.back().data(), size);
+        return kept_.back().data();
+    }
+    if (passing_.size() < size) {
+        passing_ = {};
+        passing_ = Memory(size);
+    }
+    read(offset, passing_.data(), size);
+    return passing_.data();
+}
+
+void Source::forget() {
+    head_ = {};
+    passing_ = {};
+    read_ = nullptr;
+}
 
 }  // namespace pocketlm

@@ -1,0 +1,633 @@
+// Kernels for WebAssembly with 128-bit vectors (SIMD128), and with the dot product of relaxed SIMD where the
+// module is built for it.
+//
+// A vector holds four rows of a panel, four columns each. The relaxed dot product multiplies them by four
+// activations, repeated, into 32 bits: signed numbers by such of seven bits, as unsigned quants are. For those
+// it gives the same number everywhere. Without it, and for signed quants, both go to 16 bits first. Nothing
+// else that is relaxed is used: results are the same in every browser.
+#if defined(__wasm_simd128__)
+
+#include <wasm_simd128.h>
+
+#include <type_traits>
+
+#include "cache_kernels.h"
+#include "half.h"
+#include "kernels.h"
+#include "low_rank.h"
+
+namespace pocketlm {
+namespace {
+
+constexpr int vector_rows = 4;
+constexpr int vectors = panel_rows / vector_rows;
+
+inline v128_t add(v128_t a, v128_t b) { return wasm_f32x4_add(a, b); }
+inline v128_t times(v128_t a, v128_t b) { return wasm_f32x4_mul(a, b); }
+// a * b + c in two roundings: SIMD128 has no fused form that is the same everywhere.
+inline v128_t times_plus(v128_t a, v128_t b, v128_t c) { return add(times(a, b), c); }
+
+// As float_from_f16.
+inline v128_t float_from_halves(v128_t halves) {
+    const v128_t sign = wasm_i32x4_shl(wasm_v128_and(halves, wasm_i32x4_const_splat(0x8000)), 16);
+    const v128_t magnitude = wasm_i32x4_shl(wasm_v128_and(halves, wasm_i32x4_const_splat(0x7fff)), 13);
+    const v128_t value = times(magnitude, wasm_i32x4_const_splat(0x77800000));
+    const v128_t special = wasm_i32x4_ge(magnitude, wasm_i32x4_const_splat(0x7c00 << 13));
+    const v128_t infinite = wasm_v128_and(special, wasm_i32x4_const_splat(0x7f800000));
+    return wasm_v128_or(wasm_v128_or(value, sign), infinite);
+}
+
+inline v128_t load_halves(const void* at) { return float_from_halves(wasm_u32x4_load16x4(at)); }
+
+inline float add_lanes(v128_t v) {
+    const v128_t pairs = add(v, wasm_i32x4_shuffle(v, v, 2, 3, 0, 1));
+    return wasm_f32x4_extract_lane(pairs, 0) + wasm_f32x4_extract_lane(pairs, 1);
+}
+
+inline int add_words(v128_t v) {
+    const v128_t pairs = wasm_i32x4_add(v, wasm_i32x4_shuffle(v, v, 2, 3, 0, 1));
+    return wasm_i32x4_extract_lane(pairs, 0) + wasm_i32x4_extract_lane(pairs, 1);
+}
+
+inline float largest_lane(v128_t v) {
+    const v128_t pairs = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 2, 3, 0, 1));
+    const float a = wasm_f32x4_extract_lane(pairs, 0);
+    const float b = wasm_f32x4_extract_lane(pairs, 1);
+    return a > b ? a : b;
+}
+
+// Four rows of a panel: words[0…3] are their columns 0…15, four each, words[4…7] 16…31. `group` points at the
+// first of the four rows.
+template <Type type>
+inline void unpack(const uint8_t* group, v128_t words[8]) {
+    constexpr int bits = layout_of(type).bits;
+    if constexpr (bits == 8) {
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = wasm_v128_load(group + 64 * chunk);
+        }
+        return;
+    }
+    if constexpr (bits == 3) {
+        const v128_t low = wasm_i8x16_const_splat(7);
+        const v128_t four = wasm_i8x16_const_splat(4);
+        v128_t chunks[3];
+        for (int i = 0; i < 3; ++i) {
+            chunks[i] = wasm_v128_load(group + 64 * i);
+            words[2 * i] = wasm_v128_and(chunks[i], low);
+            words[2 * i + 1] = wasm_v128_and(wasm_u16x8_shr(chunks[i], 3), low);
+        }
+        const v128_t two = wasm_i8x16_const_splat(3);
+        words[6] = wasm_v128_or(wasm_v128_and(wasm_u16x8_shr(chunks[0], 6), two),
+                                wasm_v128_and(wasm_u16x8_shr(chunks[2], 4), four));
+        words[7] = wasm_v128_or(wasm_v128_and(wasm_u16x8_shr(chunks[1], 6), two),
+                                wasm_v128_and(wasm_u16x8_shr(chunks[2], 5), four));
+    } else {
+        const v128_t low = wasm_i8x16_const_splat(15);
+        for (int chunk = 0; chunk < 4; ++chunk) {
+            const v128_t nibbles = wasm_v128_load(group + 64 * chunk);
+            words[chunk] = wasm_v128_and(nibbles, low);
+            words[4 + chunk] = wasm_v128_and(wasm_u16x8_shr(nibbles, 4), low);
+        }
+    }
+    if constexpr (bits == 5) {
+        const v128_t fifth = wasm_v128_load(group + 256);
+        const v128_t sixteen = wasm_i8x16_const_splat(16);
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            const v128_t bit = wasm_i8x16_splat(static_cast<int8_t>(1 << chunk));
+            const v128_t set = wasm_i8x16_eq(wasm_v128_and(fifth, bit), bit);
+            words[chunk] = wasm_v128_or(words[chunk], wasm_v128_and(set, sixteen));
+        }
+    }
+    if constexpr (bits == 6) {
+        const v128_t upper = wasm_i8x16_const_splat(0x30);
+        for (int half = 0; half < 2; ++half) {
+            const v128_t high = wasm_v128_load(group + 256 + 64 * half);
+            v128_t* out = words + 4 * half;
+            out[0] = wasm_v128_or(out[0], wasm_v128_and(wasm_i16x8_shl(high, 4), upper));
+            out[1] = wasm_v128_or(out[1], wasm_v128_and(wasm_i16x8_shl(high, 2), upper));
+            out[2] = wasm_v128_or(out[2], wasm_v128_and(high, upper));
+            out[3] = wasm_v128_or(out[3], wasm_v128_and(wasm_u16x8_shr(high, 2), upper));
+        }
+    }
+    constexpr Codebook codebook = layout_of(type).codebook;
+    if constexpr (codebook != Codebook::none) {
+        static constexpr CodebookBytes numbers = codebook_bytes(codebook);
+        const v128_t table = wasm_v128_load(numbers.at);
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = wasm_i8x16_swizzle(table, words[chunk]);
+        }
+    }
+}
+
+// What adds up products of four rows' words and activations.
+#if defined(__wasm_relaxed_simd__)
+struct Seven {
+    v128_t sum = wasm_i32x4_const_splat(0);
+
+    void add(v128_t word, const int8_t* activations) {
+        sum = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_v128_load32_splat(activations), word, sum);
+    }
+    v128_t rows() const { return sum; }
+};
+#endif
+
+struct Sixteens {
+    // Each row's first two columns' products and its last two's, of rows 0 and 1, and 2 and 3.
+    v128_t low = wasm_i32x4_const_splat(0);
+    v128_t high = wasm_i32x4_const_splat(0);
+
+    void add(v128_t word, const int8_t* activations) {
+        const v128_t factors = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_splat(activations));
+        low = wasm_i32x4_add(low, wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(word), factors));
+        high = wasm_i32x4_add(high, wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(word), factors));
+    }
+    v128_t rows() const {
+        return wasm_i32x4_add(wasm_i32x4_shuffle(low, high, 0, 2, 4, 6),
+                              wasm_i32x4_shuffle(low, high, 1, 3, 5, 7));
+    }
+};
+
+template <Type type>
+struct Products {
+#if defined(__wasm_relaxed_simd__)
+    using Sum = std::conditional_t<is_signed(layout_of(type)), Sixteens, Seven>;
+#else
+    using Sum = Sixteens;
+#endif
+};
+
+// Four rows times the columns of words first … last - 1.
+template <Type type, int first, int last>
+inline v128_t dot(const v128_t words[8], const int8_t* activations) {
+    typename Products<type>::Sum sum;
+    for (int chunk = first; chunk < last; ++chunk) {
+        sum.add(words[chunk], activations + 4 * chunk);
+    }
+    return wasm_f32x4_convert_i32x4(sum.rows());
+}
+
+inline v128_t float_from_u8(const uint8_t* at) {
+    const v128_t bytes = wasm_v128_load32_zero(at);
+    return wasm_f32x4_convert_i32x4(wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(bytes)));
+}
+
+inline v128_t float_from_s8(const uint8_t* at) {
+    const v128_t bytes = wasm_v128_load32_zero(at);
+    return wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(bytes)));
+}
+
+template <Type type, int size>
+void multiply(const Panel& panel, const Tile& tile, float* out) {
+    constexpr Layout layout = layout_of(type);
+    const v128_t zero = wasm_f32x4_const_splat(-layout.zero);
+    v128_t sums[vectors][size];
+    for (int v = 0; v < vectors; ++v) {
+        for (int token = 0; token < size; ++token) {
+            sums[v][token] = wasm_f32x4_const_splat(0.0f);
+        }
+    }
+    for (int group = 0; group < panel.groups; ++group) {
+        const uint8_t* const quants = panel.data + group_at(layout, group);
+        const uint8_t* const scales = quants + quant_bytes(layout);
+        const uint8_t* const super = panel.data + super_at(layout, group);
+        const int8_t* const values = tile.values + group * size * group_columns;
+        const float* const activation_scales = tile.scales + group * size;
+        const float* const activation_sums = tile.sums + group * size;
+        const float* const activation_low = tile.low_sums + group * size;
+        for (int v = 0; v < vectors; ++v) {
+            const int row = vector_rows * v;
+            v128_t words[8];
+            unpack<type>(quants + 4 * row, words);
+            if constexpr (layout.scales == Scales::super_halves) {
+                const v128_t super_scale = load_halves(super + 2 * row);
+                const v128_t low_scale = times(super_scale, float_from_s8(scales + row));
+                const v128_t high_scale = times(super_scale, float_from_s8(scales + panel_rows + row));
+                const v128_t low_minimum = times(low_scale, zero);
+                const v128_t high_minimum = times(high_scale, zero);
+                for (int token = 0; token < size; ++token) {
+                    const int8_t* activations = values + token * group_columns;
+                    const v128_t low = dot<type, 0, 4>(words, activations);
+                    const v128_t high = dot<type, 4, 8>(words, activations);
+                    const v128_t scaled = times_plus(low, low_scale, times(high, high_scale));
+                    const float rest = activation_sums[token] - activation_low[token];
+                    v128_t sum = sums[v][token];
+                    sum = times_plus(scaled, wasm_f32x4_splat(activation_scales[token]), sum);
+                    sum = times_plus(low_minimum, wasm_f32x4_splat(activation_low[token]), sum);
+                    sums[v][token] = times_plus(high_minimum, wasm_f32x4_splat(rest), sum);
+                }
+                continue;
+            }
+            v128_t scale;
+            v128_t minimum;
+            if constexpr (layout.scales == Scales::super_minimum) {
+                scale = times(load_halves(super + 2 * row), float_from_u8(scales + row));
+                minimum = wasm_f32x4_neg(times(load_halves(super + 32 + 2 * row),
+                                               float_from_u8(scales + panel_rows + row)));
+            } else if constexpr (layout.scales == Scales::super_signed) {
+                scale = times(load_halves(super + 2 * row), float_from_s8(scales + row));
+                minimum = times(scale, zero);
+            } else if constexpr (layout.scales == Scales::row_steps) {
+                const v128_t codes = wasm_u32x4_shr(wasm_v128_load(super + 4 * row),
+                                                    static_cast<uint32_t>(4 * (group % super_groups)));
+                const v128_t code =
+                    wasm_f32x4_convert_i32x4(wasm_v128_and(codes, wasm_i32x4_const_splat(15)));
+                scale = times_plus(code, load_halves(panel.data + 32 + 2 * row),
+                                   load_halves(panel.data + 2 * row));
+                minimum = times(scale, zero);
+            } else {
+                scale = load_halves(scales + 2 * row);
+                minimum = layout.scales == Scales::half_minimum ? load_halves(scales + 32 + 2 * row)
+                                                                : times(scale, zero);
+            }
+            for (int token = 0; token < size; ++token) {
+                const v128_t whole = dot<type, 0, 8>(words, values + token * group_columns);
+                v128_t sum = times_plus(times(whole, scale), wasm_f32x4_splat(activation_scales[token]),
+                                        sums[v][token]);
+                if constexpr (!is_signed(layout)) {
+                    sum = times_plus(minimum, wasm_f32x4_splat(activation_sums[token]), sum);
+                }
+                sums[v][token] = sum;
+            }
+        }
+    }
+    for (int token = 0; token < size; ++token) {
+        for (int v = 0; v < vectors; ++v) {
+            wasm_v128_store(out + token * panel_rows + vector_rows * v, sums[v][token]);
+        }
+    }
+}
+
+struct F32 {
+    static constexpr int bytes = 4;
+    static v128_t read(const uint8_t* at) { return wasm_v128_load(at); }
+    static float read_one(const uint8_t* at) {
+        float value;
+        std::memcpy(&value, at, sizeof value);
+        return value;
+    }
+};
+
+struct F16 {
+    static constexpr int bytes = 2;
+    static v128_t read(const uint8_t* at) { return load_halves(at); }
+    static float read_one(const uint8_t* at) {
+        uint16_t half;
+        std::memcpy(&half, at, sizeof half);
+        return float_from_f16(half);
+    }
+};
+
+struct BF16 {
+    static constexpr int bytes = 2;
+    static v128_t read(const uint8_t* at) { return wasm_i32x4_shl(wasm_u32x4_load16x4(at), 16); }
+    static float read_one(const uint8_t* at) {
+        uint16_t half;
+        std::memcpy(&half, at, sizeof half);
+        return float_from_bf16(half);
+    }
+};
+
+template <typename Element, int rows, int tokens>
+inline void multiply_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
+                           float* out) {
+    v128_t sums[rows][tokens];
+    for (int row = 0; row < rows; ++row) {
+        for (int token = 0; token < tokens; ++token) {
+            sums[row][token] = wasm_f32x4_const_splat(0.0f);
+        }
+    }
+    const size_t pitch = static_cast<size_t>(columns);
+    int column = 0;
+    for (; column + 4 <= columns; column += 4) {
+        v128_t input[tokens];
+        for (int token = 0; token < tokens; ++token) {
+            input[token] = wasm_v128_load(inputs + static_cast<size_t>(token) * pitch + column);
+        }
+        for (int row = 0; row < rows; ++row) {
+            const v128_t weight =
+                Element::read(weights + static_cast<size_t>(row) * stride + column * Element::bytes);
+            for (int token = 0; token < tokens; ++token) {
+                sums[row][token] = times_plus(weight, input[token], sums[row][token]);
+            }
+        }
+    }
+    for (int row = 0; row < rows; ++row) {
+        for (int token = 0; token < tokens; ++token) {
+            float sum = add_lanes(sums[row][token]);
+            for (int rest = column; rest < columns; ++rest) {
+                sum += Element::read_one(weights + static_cast<size_t>(row) * stride +
+                                         rest * Element::bytes) *
+                       inputs[static_cast<size_t>(token) * pitch + static_cast<size_t>(rest)];
+            }
+            out[token * panel_rows + row] = sum;
+        }
+    }
+}
+
+template <typename Element, int rows>
+inline void multiply_row_block(const uint8_t* weights, size_t stride, int columns,
+                               const float* inputs, int count, float* out) {
+    const size_t pitch = static_cast<size_t>(columns);
+    int token = 0;
+    for (; token + 2 <= count; token += 2) {
+        multiply_block<Element, rows, 2>(weights, stride, columns,
+                                         inputs + static_cast<size_t>(token) * pitch,
+                                         out + token * panel_rows);
+    }
+    if (token < count) {
+        multiply_block<Element, rows, 1>(weights, stride, columns,
+                                         inputs + static_cast<size_t>(token) * pitch,
+                                         out + token * panel_rows);
+    }
+}
+
+template <typename Element>
+void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
+                   int count, float* out) {
+    const uint8_t* bytes = static_cast<const uint8_t*>(weights);
+    int row = 0;
+    for (; row + 4 <= rows; row += 4) {
+        multiply_row_block<Element, 4>(bytes + static_cast<size_t>(row) * stride, stride, columns,
+                                       inputs, count, out + row);
+    }
+    for (; row < rows; ++row) {
+        multiply_row_block<Element, 1>(bytes + static_cast<size_t>(row) * stride, stride, columns,
+                                       inputs, count, out + row);
+    }
+}
+
+void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
+              int32_t* totals, float* sums, float* low_sums) {
+    for (int group = 0; group < columns / group_columns; ++group) {
+        v128_t in[8];
+        v128_t largest = wasm_f32x4_const_splat(0.0f);
+        for (int i = 0; i < 8; ++i) {
+            in[i] = wasm_v128_load(input + group * group_columns + 4 * i);
+            largest = wasm_f32x4_pmax(largest, wasm_f32x4_abs(in[i]));
+        }
+        const float limit = largest_lane(largest);
+        const float scale = limit / 127.0f;
+        const v128_t inverse = wasm_f32x4_splat(limit > vanishing ? 127.0f / limit : 0.0f);
+        v128_t quants[8];
+        for (int i = 0; i < 8; ++i) {
+            quants[i] = wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(times(in[i], inverse)));
+        }
+        const int at = group * size + index;
+        int8_t* const out = values + static_cast<size_t>(at) * group_columns;
+        v128_t half_totals[2];
+        for (int half = 0; half < 2; ++half) {
+            const v128_t* q = quants + 4 * half;
+            wasm_v128_store(out + 16 * half,
+                            wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(q[0], q[1]),
+                                                    wasm_i16x8_narrow_i32x4(q[2], q[3])));
+            half_totals[half] =
+                wasm_i32x4_add(wasm_i32x4_add(q[0], q[1]), wasm_i32x4_add(q[2], q[3]));
+        }
+        scales[at] = scale;
+        const int low = add_words(half_totals[0]);
+        totals[at] = low + add_words(half_totals[1]);
+        sums[at] = scale * static_cast<float>(totals[at]);
+        low_sums[at] = scale * static_cast<float>(low);
+    }
+}
+
+void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
+    v128_t squares = wasm_f32x4_const_splat(0.0f);
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const v128_t values = wasm_v128_load(input + i);
+        squares = times_plus(values, values, squares);
+    }
+    float sum = add_lanes(squares);
+    for (; i < count; ++i) {
+        sum += input[i] * input[i];
+    }
+    const float factor = 1.0f / __builtin_sqrtf(sum / static_cast<float>(count) + epsilon);
+    for (i = 0; i + 4 <= count; i += 4) {
+        wasm_v128_store(out + i, times(times(wasm_v128_load(input + i), wasm_f32x4_splat(factor)),
+                                       wasm_v128_load(weight + i)));
+    }
+    for (; i < count; ++i) {
+        out[i] = input[i] * factor * weight[i];
+    }
+}
+
+// e^x by 2^n * e^r, |r| <= ln(2) / 2, with a polynomial of degree 6 (relative error below 2e-7); zero where a
+// normal float cannot hold it.
+inline v128_t exponential(v128_t x) {
+    const v128_t least = wasm_f32x4_const_splat(-87.0f);
+    const v128_t normal = wasm_f32x4_ge(x, least);
+    x = wasm_f32x4_min(wasm_f32x4_max(x, least), wasm_f32x4_const_splat(88.0f));
+    const v128_t n = wasm_f32x4_nearest(times(x, wasm_f32x4_const_splat(1.44269504088896341f)));
+    v128_t r = times_plus(n, wasm_f32x4_const_splat(-0.693359375f), x);
+    r = times_plus(n, wasm_f32x4_const_splat(2.12194440e-4f), r);
+    v128_t p = wasm_f32x4_const_splat(1.0f / 720.0f);
+    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f / 120.0f));
+    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f / 24.0f));
+    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f / 6.0f));
+    p = times_plus(p, r, wasm_f32x4_const_splat(0.5f));
+    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f));
+    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f));
+    const v128_t exponent = wasm_i32x4_shl(
+        wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_const_splat(127)), 23);
+    return wasm_v128_and(normal, times(p, exponent));
+}
+
+inline v128_t silu_times(v128_t x, v128_t y) {
+    const v128_t divisor = add(wasm_f32x4_const_splat(1.0f), exponential(wasm_f32x4_neg(x)));
+    return times(wasm_f32x4_div(x, divisor), y);
+}
+
+// The last, ragged vector goes by way of a buffer, so that every number is computed alike.
+inline v128_t load_some(const float* at, int count) {
+    alignas(16) float numbers[4] = {};
+    for (int i = 0; i < count; ++i) {
+        numbers[i] = at[i];
+    }
+    return wasm_v128_load(numbers);
+}
+
+inline void store_some(float* at, v128_t values, int count) {
+    alignas(16) float numbers[4];
+    wasm_v128_store(numbers, values);
+    for (int i = 0; i < count; ++i) {
+        at[i] = numbers[i];
+    }
+}
+
+void gate(const float* gates, const float* up, int count, float* out) {
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+        wasm_v128_store(out + i, silu_times(wasm_v128_load(gates + i), wasm_v128_load(up + i)));
+    }
+    if (i < count) {
+        store_some(out + i, silu_times(load_some(gates + i, count - i), load_some(up + i, count - i)),
+                   count - i);
+    }
+}
+
+// Sixteen floats, for the kernels of the cache and of adapters.
+struct Sixteen {
+    static constexpr int rows = 2;
+    static constexpr int together = 1;
+    v128_t lanes[4];
+
+    template <typename Vector>
+    static Sixteen each(const Vector& vector) {
+        return {{vector(0), vector(1), vector(2), vector(3)}};
+    }
+    static Sixteen all(float number) {
+        const v128_t vector = wasm_f32x4_splat(number);
+        return {{vector, vector, vector, vector}};
+    }
+    static Sixteen load(const float* at) {
+        return each([&](int i) { return wasm_v128_load(at + 4 * i); });
+    }
+    static Sixteen halves(const uint8_t* at) {
+        return each([&](int i) { return load_halves(at + 8 * i); });
+    }
+    static Sixteen signed_bytes(v128_t numbers) {
+        const v128_t low = wasm_i16x8_extend_low_i8x16(numbers);
+        const v128_t high = wasm_i16x8_extend_high_i8x16(numbers);
+        return {{wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(low)),
+                 wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(low)),
+                 wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(high)),
+                 wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(high))}};
+    }
+    static Sixteen bytes(const uint8_t* at) { return signed_bytes(wasm_v128_load(at)); }
+    static Sixteen nibbles(const uint8_t* at, bool high) {
+        const v128_t shifted = wasm_u16x8_shr(wasm_v128_load(at), high ? 4 : 0);
+        const v128_t numbers = wasm_v128_and(shifted, wasm_i8x16_const_splat(15));
+        return signed_bytes(wasm_i8x16_sub(numbers, wasm_i8x16_const_splat(8)));
+    }
+    void store(float* at) const {
+        for (int i = 0; i < 4; ++i) {
+            wasm_v128_store(at + 4 * i, lanes[i]);
+        }
+    }
+    Sixteen operator*(const Sixteen& other) const {
+        return each([&](int i) { return pocketlm::times(lanes[i], other.lanes[i]); });
+    }
+    Sixteen times(const Sixteen& other, const Sixteen& plus) const {
+        return each([&](int i) { return times_plus(lanes[i], other.lanes[i], plus.lanes[i]); });
+    }
+};
+
+float largest(const float* values, int count) {
+    float found = values[0];
+    int i = 0;
+    if (count >= 4) {
+        v128_t lanes = wasm_v128_load(values);
+        for (i = 4; i + 4 <= count; i += 4) {
+            lanes = wasm_f32x4_pmax(lanes, wasm_v128_load(values + i));
+        }
+        found = largest_lane(lanes);
+    }
+    for (; i < count; ++i) {
+        found = values[i] > found ? values[i] : found;
+    }
+    return found;
+}
+
+float exponentials(float* values, int count, float maximum) {
+    const v128_t shift = wasm_f32x4_splat(maximum);
+    v128_t sums = wasm_f32x4_const_splat(0.0f);
+    float sum = 0.0f;
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const v128_t result = exponential(wasm_f32x4_sub(wasm_v128_load(values + i), shift));
+        wasm_v128_store(values + i, result);
+        sums = add(sums, result);
+    }
+    if (i < count) {
+        const v128_t rest = wasm_f32x4_sub(load_some(values + i, count - i), shift);
+        store_some(values + i, exponential(rest), count - i);
+        for (; i < count; ++i) {
+            sum += values[i];
+        }
+    }
+    return add_lanes(sums) + sum;
+}
+
+void half_from_float(const float* input, int count, uint16_t* out) {
+    for (int i = 0; i < count; ++i) {
+        out[i] = f16_from_float(input[i]);
+    }
+}
+
+uint64_t read(const uint8_t* data, size_t size, bool halves) {
+    const size_t step = halves ? 64 : 128;
+    const uint8_t* const other = data + (halves ? size / 2 : 64);
+    v128_t sums[2] = {wasm_i64x2_const_splat(0), wasm_i64x2_const_splat(0)};
+    for (size_t i = 0; i < size / 128; ++i) {
+        for (size_t lanes = 0; lanes < 64; lanes += 16) {
+            sums[0] = wasm_i64x2_add(sums[0], wasm_v128_load(data + i * step + lanes));
+            sums[1] = wasm_i64x2_add(sums[1], wasm_v128_load(other + i * step + lanes));
+        }
+    }
+    const v128_t sum = wasm_i64x2_add(sums[0], sums[1]);
+    return static_cast<uint64_t>(wasm_i64x2_extract_lane(sum, 0) + wasm_i64x2_extract_lane(sum, 1));
+}
+
+long long multiply_adds(int repetitions) {
+    constexpr int count = 8;
+    volatile int seed = 1;
+    alignas(16) int8_t activations[4 * count];
+    v128_t words[count];
+    for (int i = 0; i < count; ++i) {
+        words[i] = wasm_i8x16_splat(static_cast<int8_t>(seed));
+        for (int j = 0; j < 4; ++j) {
+            activations[4 * i + j] = static_cast<int8_t>(seed);
+        }
+    }
+    v128_t sums[4] = {};
+    for (int i = 0; i < repetitions; ++i) {
+        for (v128_t& sum : sums) {
+            sum = add(sum, dot<Type::Q4_0, 0, 8>(words, activations));
+        }
+        words[i % count] = sums[i % 4];
+    }
+    seed = static_cast<int>(add_lanes(add(add(sums[0], sums[1]), add(sums[2], sums[3]))));
+    return 4LL * count * 16 * repetitions;
+}
+
+#define POCKETLM_TILES(type) \
+    { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
+
+}  // namespace
+
+const Kernels wasm_kernels = {
+#if defined(__wasm_relaxed_simd__)
+    "wasm-relaxed",
+#else
+    "wasm-simd128",
+#endif
+    4,
+    {{}, {}, {},
+     POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
+     POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
+     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
+     POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
+     POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
+    {},
+    {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+    quantise,
+    normalise,
+    gate,
+    {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
+     match_keys<Sixteen, CacheType::Q4>, match_keys<Sixteen, CacheType::F32>},
+    {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
+     blend_values<Sixteen, CacheType::Q4>, blend_values<Sixteen, CacheType::F32>},
+    add_low_rank<Sixteen>,
+    largest,
+    exponentials,
+    half_from_float,
+    read,
+    multiply_adds,
+};
+
+#undef POCKETLM_TILES
+
+}  // namespace pocketlm
+
+#endif
