@@ -1,8 +1,11 @@
 """A real Chromium, and pages in it that use the engine's client."""
 
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -10,6 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from pocket.web.site import Site, serving
 
 SCRIPTS = Path(__file__).parents[3] / "src/pocketlm/pocket/web"
+BUILT = Path(__file__).parents[3] / "src/pocketlm/web"
+CLIENT = ("client.js", "calls.js", "errors.js")
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +74,88 @@ def open_page(context: BrowserContext, site: Site) -> Page:
         }"""
     )
     return page
+
+
+class Window:
+    """A page with the engine as it is shipped, and the models that a site offers."""
+
+    def __init__(self, chromium: Browser, site: Site) -> None:
+        self.site = site
+        self.context = chromium.new_context()
+        self.context.set_default_timeout(120_000)
+        self.page = open_page(self.context, site)
+        self.page.evaluate(
+            """() => {
+              // All of an answer: its text, and how it ended.
+              globalThis.answered = async (messages, options = {}, signal = undefined) => {
+                let text = "";
+                const answer = pocket.chat(messages, options, signal);
+                for (;;) {
+                  const { done, value } = await answer.next();
+                  if (done) return { text, ...value };
+                  text += value;
+                }
+              };
+              globalThis.fetched = async (name) => {
+                const entries = await pocket.catalogue();
+                await pocket.download(entries.find((entry) => entry.name === name));
+              };
+            }"""
+        )
+
+    def load(self, name: str, **options: object) -> dict[str, Any]:
+        """Fetch and load a model: its facts, or the error."""
+        return self.page.evaluate(
+            "([name, options]) => caught(async () => {"
+            " await fetched(name); return pocket.load(name, options); })",
+            [name, options],
+        )
+
+    def chat(self, *said: str | Mapping[str, object], **options: object) -> dict[str, Any]:
+        """The answer to messages, of which plain texts are the user's and the model's in turn."""
+        return self.page.evaluate(
+            "([messages, options]) => caught(() => answered(messages, options))",
+            [messages(*said), options],
+        )
+
+    def prompts(self, conversations: list[list[dict[str, str]]]) -> list[Any]:
+        """The token ids of each conversation, or its error."""
+        return self.page.evaluate(
+            """async (all) => {
+              const found = [];
+              for (const messages of all) found.push(await caught(() => pocket.promptTokens(messages)));
+              return found;
+            }""",
+            conversations,
+        )
+
+
+def messages(*said: str | Mapping[str, object]) -> list[dict[str, object]]:
+    return [
+        {"role": "assistant" if index % 2 else "user", "content": each}
+        if isinstance(each, str)
+        else dict(each)
+        for index, each in enumerate(said)
+    ]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[Site]:
+    """A server with the scripts and modules as they are built and shipped."""
+    folder = Path(os.environ.get("POCKETLM_TEST_WEB") or BUILT)
+    if not (folder / "pocket-simd.wasm").is_file():
+        pytest.skip(f"{folder} holds no engine for browsers: make web")
+    with tempfile.TemporaryDirectory() as place:
+        # The client as a module of its own, beside what is shipped: there it is a part of the page.
+        whole = Path(place)
+        for file in [*folder.iterdir(), *(SCRIPTS / name for name in CLIENT)]:
+            (whole / file.name).symlink_to(file)
+        with serving(whole) as found:
+            yield found
+
+
+@pytest.fixture(scope="module")
+def window(chromium: Browser, shipped: Site) -> Iterator[Window]:
+    found = Window(chromium, shipped)
+    yield found
+    found.context.close()

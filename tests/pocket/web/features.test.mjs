@@ -13,12 +13,14 @@ test("node has vectors and threads", () => {
 test("the module follows what there is", () => {
   assert.deepEqual(choose(all), { variant: "relaxed-threads", threads: 4, single: "" });
   assert.equal(choose({ ...all, relaxed: false }).variant, "simd-threads");
+  assert.equal(choose(all, { vectors: "simd" }).variant, "simd-threads");
+  assert.throws(() => choose({ ...all, relaxed: false }, { vectors: "relaxed" }), { code: "argument" });
   assert.deepEqual(choose({ ...all, cores: 2 }).threads, 2);
-  assert.deepEqual(choose(all, 3).threads, 3);
+  assert.deepEqual(choose(all, { threads: 3 }).threads, 3);
 });
 
 test("why there are no threads is said", () => {
-  const reasons = [choose({ ...all, isolated: false }, 4), choose({ ...all, threads: false }), choose({ ...all, cores: 1 }), choose(all, 1)];
+  const reasons = [choose({ ...all, isolated: false }, { threads: 4 }), choose({ ...all, threads: false }), choose({ ...all, cores: 1 }), choose(all, { threads: 1 })];
   for (const { variant, threads, single } of reasons) {
     assert.equal(variant, "relaxed");
     assert.equal(threads, 1);
@@ -29,6 +31,6 @@ test("why there are no threads is said", () => {
 
 test("without vectors nothing runs", () => {
   assert.throws(() => choose({ ...all, simd: false }), { name: "PocketError", code: "unsupported", message: /SIMD/ });
-  assert.throws(() => choose(all, 0), { code: "argument" });
-  assert.throws(() => choose(all, 1.5), { code: "argument" });
+  assert.throws(() => choose(all, { threads: 0 }), { code: "argument" });
+  assert.throws(() => choose(all, { threads: 1.5 }), { code: "argument" });
 });

@@ -29,7 +29,6 @@ class Site:
     """What is served, and how: tests change it while it runs."""
 
     port: int
-    folder: Path
     models: dict[str, bytes] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
     #: (model, Range) of each request for a model.
@@ -85,8 +84,8 @@ def serving(folder: Path) -> Iterator[Site]:
             elif path.startswith("/web/models/"):
                 self._model(Path(path).stem)
             else:
-                file = (folder / path.removeprefix("/web/")).resolve()
-                if path.startswith("/web/") and folder in file.parents and file.is_file():
+                file = folder / path.removeprefix("/web/")
+                if path.startswith("/web/") and ".." not in path and file.is_file():
                     self._send(file.read_bytes(), file.suffix)
                 else:
                     self.send_error(404)
@@ -133,8 +132,7 @@ def serving(folder: Path) -> Iterator[Site]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    site = Site(server.server_port, folder.resolve())
-    folder = site.folder
+    site = Site(server.server_port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield site

@@ -153,14 +153,16 @@ export class Pocket {
   /**
    * Load a stored model in the place of the one that was. Its memory is given back first.
    * @param {string} name
-   * @param {{ threads?: number, cacheType?: string, onProgress?: (have: number, total: number) => void }} [options]
-   *   `threads`: 1 for none beside the engine's own; by default what suits the device. `cacheType`: see `--cache-type`.
+   * @param {{
+   *   threads?: number, vectors?: "simd" | "relaxed", cacheType?: string, onProgress?: (have: number, total: number) => void,
+   * }} [options]  `threads`: 1 for none beside the engine's own. `cacheType`: as the desktop's `--cache-type`. By default
+   *   what suits the device.
    * @returns {Promise<Facts>}
    */
-  async load(name, { threads, cacheType, onProgress = () => {} } = {}) {
+  async load(name, { onProgress = () => {}, ...wanted } = {}) {
     this.unload();
     const engine = (this.#engine = new Remote(new URL("engine.js", this.#base)));
-    const facts = await engine.call("load", [name, { threads, cacheType }], { onEvent: ([have, total]) => onProgress(have, total) });
+    const facts = await engine.call("load", [name, wanted], { onEvent: ([have, total]) => onProgress(have, total) });
     this.#loaded = facts;
     return facts;
   }

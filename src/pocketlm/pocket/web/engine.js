@@ -23,9 +23,9 @@ let ends = new Set(); // what ends an answer beside the tokens that the file nam
 const fitting = new Fitting();
 
 serve({
-  async load(name, { threads, cacheType }, { tell }) {
+  async load(name, { cacheType, ...wanted }, { tell }) {
     const began = performance.now();
-    const chosen = choose(device(), threads);
+    const chosen = choose(device(), wanted);
     const file = await openModel(name);
     let runtime;
     try {

@@ -27,19 +27,22 @@ export function instructions() {
  * Which module to run with how many threads.
  *
  * @param {{ simd: boolean, relaxed: boolean, threads: boolean, isolated: boolean, cores: number }} device
- * @param {number} [wanted]  threads
+ * @param {{ threads?: number, vectors?: "simd" | "relaxed" }} [wanted]  else what suits the device
  * @returns {{ variant: string, threads: number, single: string }} `single` says why there is one thread alone
  */
-export function choose(device, wanted) {
+export function choose(device, { threads: wanted, vectors = device.relaxed ? "relaxed" : "simd" } = {}) {
   if (!device.simd) {
     throw new PocketError("unsupported", "This browser lacks WebAssembly's vector instructions (SIMD128), without which a model is too slow. Browsers have them since Chrome 91, Firefox 89 and Safari 16.4: please update.");
   }
   if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 1 && wanted <= 64)) {
     throw new PocketError("argument", `The number of threads is ${wanted}; it must be a whole number from 1 to 64.`);
   }
+  if (vectors !== "simd" && !(vectors === "relaxed" && device.relaxed)) {
+    throw new PocketError("argument", `The vectors are "${vectors}"; this browser has ${device.relaxed ? "simd and relaxed" : "simd alone"}.`);
+  }
   const single = reasonForOne(device, wanted);
   const threads = single ? 1 : (wanted ?? usual(device.cores));
-  const variant = (device.relaxed ? "relaxed" : "simd") + (single ? "" : "-threads");
+  const variant = vectors + (single ? "" : "-threads");
   return { variant, threads, single };
 }
 

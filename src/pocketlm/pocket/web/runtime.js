@@ -47,9 +47,9 @@ export class Runtime {
 
   /** Start `count` workers that compute with this one. They take part as soon as they run. */
   startThreads(count) {
-    const variables = this.#exports.__tls_size.value;
-    const alignment = this.#exports.__tls_align.value;
     for (let thread = 1; thread <= count; ++thread) {
+      const variables = this.#exports.__tls_size.value;
+      const alignment = this.#exports.__tls_align.value;
       const stack = this.allocate(STACK_BYTES);
       const place = this.allocate(variables + alignment);
       const worker = new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
