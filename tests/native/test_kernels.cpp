@@ -213,6 +213,40 @@ TEST(a_token_is_computed_alike_in_every_tile) {
     }
 }
 
+// Their integers are exact and their floats go in one order: a file gives the same text with both.
+TEST(tables_that_share_a_header_agree_to_the_bit) {
+    const std::vector<const Kernels*> tables = available_kernels();
+    const auto find = [&](const std::string& name) {
+        const auto found = std::find_if(tables.begin(), tables.end(),
+                                        [&](const Kernels* table) { return table->name == name; });
+        return found == tables.end() ? nullptr : *found;
+    };
+    for (const auto& [plain, newer] : {std::pair{"avx2", "avxvnni"}, std::pair{"neon", "i8mm"}}) {
+        const Kernels* const one = find(plain);
+        const Kernels* const other = find(newer);
+        if (other == nullptr) {
+            continue;
+        }
+        CHECK(one != nullptr);
+        ThreadPool pool(1, "");
+        for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
+            const Type type = reference::type_at(index);
+            Random random(13);
+            const int columns = reference::form_of(type).columns == 256 ? 1280 : 35 * 32;
+            const std::vector<uint8_t> data = reference::random_weights(type, 16, columns, random);
+            const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
+            for (int log = 0; 1 << log <= std::min(one->tile, other->tile); ++log) {
+                const Activations activations = random_activations(1 << log, columns, random);
+                std::vector<float> expected(static_cast<size_t>(16 << log));
+                std::vector<float> out = expected;
+                one->multiply[index][log](matrix.panel(0), activations.tile(), expected.data());
+                other->multiply[index][log](matrix.panel(0), activations.tile(), out.data());
+                CHECK(out == expected);
+            }
+        }
+    }
+}
+
 #if defined(__unix__) || defined(__APPLE__)
 namespace {
 
