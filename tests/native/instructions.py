@@ -49,7 +49,8 @@ def disassembled(path: Path) -> dict[str, Functions]:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(" "):
-                counts[line.split("\t")[-1].removeprefix("{vex} ").split(maxsplit=1)[0]] += 1
+                instruction = line.split("\t")[1].removeprefix("{vex} ")
+                counts[instruction.split(maxsplit=1)[0]] += 1
             elif "file format" in line:
                 functions = members.setdefault(line.partition(".")[0], {})
             elif line.endswith(">:\n"):
