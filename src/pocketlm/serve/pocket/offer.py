@@ -18,8 +18,8 @@ from pocketlm.models import build
 from pocketlm.store.catalogue import Catalogue
 from pocketlm.store.pieces import Pieces
 
-#: 32-bit WebAssembly addresses so much; no larger file fits, whatever the browser grants.
-MOST_BYTES = 4 << 30
+#: 32-bit WebAssembly addresses 4 GiB, some of which are not for weights: no larger file fits.
+MOST_BYTES = (4 << 30) - (64 << 20)
 
 
 def checked(path: Path) -> Path:
