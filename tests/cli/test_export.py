@@ -1,5 +1,6 @@
 """`pocketlm export`, on the real default model and on a tiny one; misuse and refusals."""
 
+import hashlib
 import json
 import os
 import signal
@@ -10,7 +11,9 @@ import pytest
 from program import PROGRAM, check_refusal
 
 from fuzz import gguf_bytes as make
+from pocketlm.errors import Error, OutputError, UnsupportedError
 from pocketlm.formats.open import open_checkpoint
+from pocketlm.serve.pocket import built, offer, site
 from quantize import tiny
 
 LLAMA = "llama, grouped and tied"
@@ -95,3 +98,104 @@ def test_ctrl_c_leaves_nothing(environment, smollm2, tmp_path):
     assert program.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in said
     assert not list(tmp_path.glob("*out*"))
+
+
+# For browsers
+
+PAGE = ("index.html", "page.js", "style.css", "pocket-simd.wasm", "sw.js")
+
+
+@pytest.fixture
+def page(monkeypatch, tmp_path):
+    """Files where `make web` puts them, if none are there."""
+    folder = tmp_path / "built"
+    folder.mkdir()
+    for name in PAGE:
+        (folder / name).write_text(f"this is {name}")
+    monkeypatch.setattr(built, "FOLDER", folder)
+    return folder
+
+
+def written(source, target, home, **more):
+    site.write(source, target, "a model / of mine", home, **more)
+    return {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+
+
+def test_a_page_with_the_model_in_pieces(page, smollm2, tmp_path):
+    told = []
+    target = tmp_path / "site"
+    names = written(smollm2, target, tmp_path, progress=lambda *about: told.append(about))
+    (entry,) = json.loads((target / "models.json").read_text())
+    assert entry["name"] == "a-model-of-mine"
+    assert entry["split"] is True
+    pieces = [f"{entry['file']}.{index:05d}" for index in range(len(entry["pieces"]))]
+    assert names == {*PAGE, "models.json", "README.txt", *pieces}
+    whole = hashlib.sha256()
+    for name, digest in zip(pieces, entry["pieces"], strict=True):
+        data = (target / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == digest
+        assert len(data) <= entry["piece_bytes"] < 25 << 20  # what the strictest host takes
+        whole.update(data)
+    assert whole.hexdigest() == entry["sha256"]
+    assert whole.digest() == hashlib.sha256(smollm2.read_bytes()).digest()
+    readme = (target / "README.txt").read_text()
+    for words in ("a model / of mine", "https", "http.server", "licences.txt"):
+        assert words in readme
+    size = smollm2.stat().st_size
+    assert told[-1] == ("site", size, size)
+
+
+def test_only_what_an_export_wrote_is_replaced(page, tmp_path):
+    model = tmp_path / "model.gguf"
+    keys = [*make.shape_keys("llama"), *make.vocabulary()]
+    model.write_bytes(make.gguf_bytes(keys, make.llama_tensors("F16")).data)
+    target = tmp_path / "site"
+    names = written(model, target, tmp_path)
+    with pytest.raises(OutputError, match="--force"):
+        written(model, target, tmp_path)
+    (target / "old.js").write_text("of another version")
+    assert written(model, target, tmp_path, force=True) == names
+    for strange in ("notes.doc", "models/mine.gguf"):
+        (target / strange).write_text("mine")
+        with pytest.raises(OutputError, match="which no export wrote"):
+            written(model, target, tmp_path, force=True)
+        assert (target / strange).read_text() == "mine"
+        (target / strange).unlink()
+    with pytest.raises(OutputError, match="not a folder"):
+        written(model, model, tmp_path, force=True)
+    with pytest.raises(OutputError, match="there is no folder"):
+        written(model, tmp_path / "a" / "b", tmp_path)
+    assert written(model, target, tmp_path, force=True) == names
+
+
+def test_what_no_browser_runs_is_refused(page, monkeypatch, tmp_path):
+    tiny.save(LLAMA, tmp_path / "folder")
+    with pytest.raises(UnsupportedError, match="a browser takes one GGUF file"):
+        written(tmp_path / "folder", tmp_path / "site", tmp_path)
+    model = tmp_path / "model.gguf"
+    keys = [*make.shape_keys("llama"), *make.vocabulary()]
+    model.write_bytes(make.gguf_bytes(keys, make.llama_tensors("F16")).data)
+    monkeypatch.setattr(offer, "MOST_BYTES", 1000)
+    with pytest.raises(UnsupportedError, match="a browser can address 1,000"):
+        written(model, tmp_path / "site", tmp_path)
+    (page / "sw.js").unlink()
+    with pytest.raises(Error, match="make web"):
+        written(model, tmp_path / "site", tmp_path)
+    assert not list(tmp_path.glob("*site*"))
+
+
+def test_the_command_for_browsers(pocketlm, tmp_path):
+    model = tmp_path / "model.gguf"
+    keys = [*make.shape_keys("llama"), *make.vocabulary()]
+    model.write_bytes(make.gguf_bytes(keys, make.llama_tensors("F16")).data)
+    for more in (["--dtype", "f16"], ["--adapter", tmp_path]):
+        result = pocketlm("export", model, "--format", "web", "--out", tmp_path / "site", *more)
+        check_refusal(result, "do not go with --format web", code=2)
+    result = pocketlm("export", model, "--format", "web", "--out", tmp_path / "site")
+    if result.returncode == 1:  # a checkout in which the page was not built
+        check_refusal(result, "make web")
+        return
+    assert result.stdout == f"wrote {tmp_path / 'site'}\n"
+    (entry,) = json.loads((tmp_path / "site" / "models.json").read_text())
+    assert entry["name"] == "model"
+    assert (tmp_path / "site" / "index.html").is_file()
