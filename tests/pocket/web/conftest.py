@@ -19,7 +19,7 @@ CLIENT = ("client.js", "calls.js", "errors.js")
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A real browser without a window. Its driver's event loop must be gone before other modules."""
+    """A real browser. Its driver's event loop must be gone before other modules."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("there is no chromium (Debian has it as a package)")
@@ -55,7 +55,7 @@ def opened(context: BrowserContext, site: Site) -> Callable[[], Page]:
 
 
 def open_page(context: BrowserContext, site: Site) -> Page:
-    """A page with `pocket`, and `caught(act)`: what an act gives, or {code, message} of its error."""
+    """A page with `pocket`. `caught(act)` is what an act gives, or its error; `models()` a folder."""
     page = context.new_page()
     page.goto(site.url + "/")
     page.evaluate(
@@ -64,6 +64,10 @@ def open_page(context: BrowserContext, site: Site) -> Page:
           globalThis.Pocket = Pocket;
           globalThis.others = others;
           globalThis.pocket = new Pocket();
+          globalThis.models = async () => {
+            const root = await navigator.storage.getDirectory();
+            return root.getDirectoryHandle("pocketlm");
+          };
           globalThis.caught = async (act) => {
             try {
               return (await act()) ?? null;
@@ -123,7 +127,9 @@ class Window:
         return self.page.evaluate(
             """async (all) => {
               const found = [];
-              for (const messages of all) found.push(await caught(() => pocket.promptTokens(messages)));
+              for (const messages of all) {
+                found.push(await caught(() => pocket.promptTokens(messages)));
+              }
               return found;
             }""",
             conversations,

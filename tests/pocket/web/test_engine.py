@@ -82,11 +82,12 @@ def test_a_conversation_is_read_once(real: Window, desktop: Model) -> None:
     assert second["text"] == wanted.text
     begun = first["prompt_tokens"] + first["answer_tokens"]
     assert begun - 1 <= second["cached_tokens"] <= begun
-    # The same again: all but the last token is there. An edited message goes back to what is common.
+    # The same again has all but the last token. An edited message goes back to what is common.
     assert real.chat(*said, max_tokens=20)["text"] == wanted.text
-    again = real.chat(QUESTION, answer, "And of Italy?", max_tokens=20)
+    said = (QUESTION, answer, "And of Italy?")
+    again = real.chat(*said, max_tokens=20)
     assert begun <= again["cached_tokens"] < again["prompt_tokens"]
-    assert again["text"] == desktop.chat(messages(QUESTION, answer, "And of Italy?"), max_tokens=20).text
+    assert again["text"] == desktop.chat(messages(*said), max_tokens=20).text
 
 
 def test_a_system_prompt_and_stop_strings(real: Window, desktop: Model) -> None:
@@ -95,7 +96,8 @@ def test_a_system_prompt_and_stop_strings(real: Window, desktop: Model) -> None:
     said = [{"role": "system", "content": "You are a pirate."}, *messages(QUESTION)]
     wanted = desktop.chat(said, stop=["Paris"])
     assert (found["text"], found["reason"]) == (wanted.text, "stop")
-    assert wanted.stopped_by == "Paris" and found["tokens"] is None
+    assert wanted.stopped_by == "Paris"
+    assert found["tokens"] is None
 
 
 def test_an_answer_is_stopped(real: Window) -> None:
@@ -128,7 +130,8 @@ def test_an_answer_is_stopped(real: Window) -> None:
     stopped = real.page.evaluate(
         "(messages) => answered(messages, {}, AbortSignal.abort())", messages(QUESTION)
     )
-    assert stopped["reason"] == "cancelled" and stopped["text"] == ""
+    assert stopped["reason"] == "cancelled"
+    assert stopped["text"] == ""
 
 
 def test_how_much_of_a_prompt_is_read_is_told(real: Window) -> None:
@@ -141,7 +144,8 @@ def test_how_much_of_a_prompt_is_read_is_told(real: Window) -> None:
         }""",
         messages("Sum up: " + "the sea is wide. " * 60),
     )
-    assert len(told) > 3 and told[-1][0] == told[-1][1]
+    assert len(told) > 3
+    assert told[-1][0] == told[-1][1]
 
 
 def test_parameters_out_of_range(real: Window) -> None:
@@ -176,7 +180,8 @@ def test_without_isolation_one_thread_computes(
     try:
         other = Window(chromium, shipped)
         facts = other.load("smollm2", threads=2)
-        assert facts["threads"] == 1 and "cross-origin isolated" in facts["single"]
+        assert facts["threads"] == 1
+        assert "cross-origin isolated" in facts["single"]
         found = other.chat(QUESTION, max_tokens=10)
         assert found["text"] == desktop.chat(messages(QUESTION), max_tokens=10).text
         other.context.close()
@@ -213,7 +218,8 @@ def test_a_context_that_is_full(window: Window, small: Path) -> None:
         found = window.chat("Hi", temperature=1, seed=1)
         wanted = model.chat(messages("Hi"), temperature=1, seed=1)
         assert found["text"] == wanted.text
-        assert wanted.finish_reason == "length" and found["reason"] == "context"
+        assert wanted.finish_reason == "length"
+        assert found["reason"] == "context"
         assert found["prompt_tokens"] + found["answer_tokens"] == 256
         assert window.chat("Hi", temperature=1, seed=1, max_tokens=3)["reason"] == "length"
 
@@ -228,7 +234,8 @@ def test_a_context_that_is_full(window: Window, small: Path) -> None:
         wanted = model.chat(kept, temperature=1, seed=1, max_tokens=8)
         assert found["text"] == wanted.text
     error = window.chat("word " * 300)
-    assert error["code"] == "context" and "room for 192" in error["message"]
+    assert error["code"] == "context"
+    assert "room for 192" in error["message"]
     assert window.chat("Hi", max_tokens=3)["reason"] == "length"
 
 
@@ -261,7 +268,8 @@ def test_templates_that_do_harm(window: Window, smollm2: Path, tmp_path: Path) -
         window.site.add(name, path.read_bytes())
         assert "code" not in window.load(name)
         error = window.chat("Hi", max_tokens=2)
-        assert error["code"] == "template" and words in error["message"], error
+        assert error["code"] == "template", error
+        assert words in error["message"]
         assert window.page.evaluate("pocket.tokenize('Hi')")
 
 
@@ -276,7 +284,8 @@ def test_files_that_are_no_models(window: Window, small: Path) -> None:
     for name, bytes_ in cases.items():
         window.site.add(name, bytes_)
         error = window.load(name)
-        assert error["code"] == "model" and error["message"].endswith("."), error
+        assert error["code"] == "model", error
+        assert error["message"].endswith(".")
         assert window.page.evaluate("pocket.loaded") is None
     assert window.chat("Hi")["code"] == "missing"
     assert window.page.evaluate("caught(() => pocket.load('nothing'))")["code"] == "missing"
@@ -288,23 +297,26 @@ def test_a_model_beyond_32_bits_is_refused(window: Window, small: Path) -> None:
     error = window.page.evaluate(
         """async () => {
           const entries = await pocket.catalogue();
-          const entry = { ...entries.find((each) => each.name === "small"), name: "large", title: "Large" };
           const bytes = 5e9;
           const sha256 = "0".repeat(64);
-          const state = { ...entry, bytes, sha256, piece_bytes: bytes, pieces: [sha256], have: 1 };
-          const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("pocketlm");
+          const entry = { ...entries[0], name: "large", title: "Large", bytes, sha256 };
+          const state = { ...entry, piece_bytes: bytes, pieces: [sha256], have: 1 };
+          const folder = await models();
+          const stem = "large-0000000000000000";
           const put = async (name, act) => {
-            const file = await (await folder.getFileHandle(name, { create: true })).createWritable();
+            const handle = await folder.getFileHandle(stem + name, { create: true });
+            const file = await handle.createWritable();
             await act(file);
             await file.close();
           };
-          await put("large-" + "0".repeat(16) + ".gguf", (file) => file.truncate(bytes));
-          await put("large-" + "0".repeat(16) + ".json", (file) => file.write(JSON.stringify(state)));
+          await put(".gguf", (file) => file.truncate(bytes));
+          await put(".json", (file) => file.write(JSON.stringify(state)));
           return caught(() => pocket.load("large"));
         }"""
     )
     assert error["code"] == "memory", error
-    assert "5.0 GB" in error["message"] and "4.3 GB" in error["message"]
+    assert "5.0 GB" in error["message"]
+    assert "4.3 GB" in error["message"]
     window.page.evaluate("pocket.remove('large')")
 
 
@@ -312,7 +324,7 @@ def test_a_stored_file_that_was_cut(window: Window, small: Path) -> None:
     assert "code" not in window.load("small")
     window.page.evaluate(
         """async () => {
-          const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("pocketlm");
+          const folder = await models();
           for await (const [name, handle] of folder.entries()) {
             if (!/^small-.*gguf$/.test(name)) continue;
             const file = await handle.createWritable({ keepExistingData: true });
@@ -322,6 +334,7 @@ def test_a_stored_file_that_was_cut(window: Window, small: Path) -> None:
         }"""
     )
     error = window.page.evaluate("caught(() => pocket.load('small'))")
-    assert error["code"] == "damaged" and "Remove" in error["message"]
+    assert error["code"] == "damaged"
+    assert "Remove" in error["message"]
     # A download finds what is missing.
     assert "code" not in window.load("small")

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chat.test_prompt import PHI_3_JULY, conversations, hostile_contents
 
 import pocketlm
+from chat.test_prompt import PHI_3_JULY, conversations, hostile_contents
 from pocket.web.conftest import Window
 from pocket.web.models import with_vocabulary
 from pocketlm.api import Model
@@ -46,16 +46,17 @@ ODD = ("\x1c\x85 in Python's spaces \x1d", "\ufeffa mark\ufeff", " \u2003wide ",
 def texts(model: Model) -> list[list[dict[str, str]]]:
     """Conversations in which everything is spelled that a user should not say."""
     hostile = hostile_contents(model.tokenizer, 120)
-    found = [
+    return [
         *conversations(hostile, 3),
         *conversations(["Hi", "Hello!", "What is 2 + 2?", "\n\n4</s>\n", *ODD, "so?"], 9),
-        *([{"role": "system", "content": text}, *said] for text, said in
-          zip((*hostile[:20], *ODD), conversations(hostile, 1), strict=False)),
+        *(
+            [{"role": "system", "content": text}, *said]
+            for text, said in zip((*hostile[:20], *ODD), conversations(hostile, 1), strict=False)
+        ),
         [{"role": "system", "content": " \n"}, {"role": "user", "content": "\n"}],
         [{"role": "assistant", "content": "I begin"}, {"role": "user", "content": "no"}],
         [{"role": "system", "content": "alone"}],
     ]
-    return found
 
 
 def expected(model: Model, messages: list[dict[str, str]]) -> list[int] | None:

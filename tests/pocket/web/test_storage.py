@@ -21,17 +21,18 @@ DOWNLOAD = """async (name) => caught(async () => {
 })"""
 #: The bytes of all files there are in the page's folder, by name.
 FILES = """async () => {
-  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("pocketlm");
+  const folder = await models();
   const found = {};
   for await (const [name, handle] of folder.entries()) found[name] = (await handle.getFile()).size;
   return found;
 }"""
 #: The SHA-256 of the one file of a model.
 HASH = """async () => {
-  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("pocketlm");
+  const folder = await models();
   for await (const [name, handle] of folder.entries()) {
     if (!name.endsWith(".gguf")) continue;
-    const digest = await crypto.subtle.digest("SHA-256", await (await handle.getFile()).arrayBuffer());
+    const bytes = await (await handle.getFile()).arrayBuffer();
+    const digest = await crypto.subtle.digest("SHA-256", bytes);
     return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 }"""
@@ -64,13 +65,15 @@ def test_a_model_is_stored_whole(opened: Callable[[], Page], site: Site) -> None
     assert stored(page) == {"model": (len(CONTENT), True)}
     assert page.evaluate(HASH) == entry["sha256"]
     told = page.evaluate("told")
-    assert told[0] == [0, len(CONTENT)] and told[-1] == [len(CONTENT)] * 2
+    assert told[0] == [0, len(CONTENT)]
+    assert told[-1] == [len(CONTENT)] * 2
     assert page.evaluate("pocket.usage()")["usage"] >= len(CONTENT)
     # Another time nothing is fetched.
     assert download(page) is None
     assert len(site.asked) == 1
     assert page.evaluate("pocket.remove('model')") is None
-    assert stored(page) == {} and page.evaluate(FILES) == {}
+    assert stored(page) == {}
+    assert page.evaluate(FILES) == {}
 
 
 def test_an_interrupted_download_goes_on(opened: Callable[[], Page], site: Site) -> None:
@@ -96,7 +99,8 @@ def test_a_tab_that_is_killed_loses_nothing(opened: Callable[[], Page], site: Si
     site.pause = 0
     page = opened()
     have, complete = stored(page)["model"]
-    assert 2 * PIECE <= have < len(CONTENT) and not complete
+    assert 2 * PIECE <= have < len(CONTENT)
+    assert not complete
     assert page.evaluate("caught(() => pocket.load('model'))")["code"] == "missing"
     site.asked.clear()
     assert download(page) is None
@@ -112,12 +116,12 @@ def test_a_state_that_was_half_written_costs_no_fetching(
     assert download(page) is None
     page.evaluate(
         """async () => {
-          const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("pocketlm");
+          const folder = await models();
           for await (const [name, handle] of folder.entries()) {
             const file = await handle.createWritable({ keepExistingData: true });
             // Of the model all but a byte in the third piece is as it was.
-            if (name.endsWith(".json")) await file.write({ type: "write", position: 30, data: "\\u0000" });
-            else await file.write({ type: "write", position: 600000, data: "?" });
+            const [position, data] = name.endsWith(".json") ? [30, "\\u0000"] : [600000, "?"];
+            await file.write({ type: "write", position, data });
             await file.close();
           }
         }"""
@@ -134,7 +138,8 @@ def test_a_piece_that_stays_damaged(opened: Callable[[], Page], site: Site) -> N
     site.spoil = 3 * PIECE + 5
     page = opened()
     error = download(page)
-    assert error["code"] == "damaged" and "piece 4 of 5" in error["message"]
+    assert error["code"] == "damaged"
+    assert "piece 4 of 5" in error["message"]
     assert stored(page) == {"model": (3 * PIECE, False)}
     site.spoil = None
     assert download(page) is None
@@ -150,8 +155,10 @@ def test_no_room_is_told_before_anything_is_fetched(
     session.send("Storage.overrideQuotaForOrigin", {"origin": site.url, "quotaSize": 600_000})
     error = download(page)
     assert error["code"] == "storage"
-    assert "needs 1 MB more" in error["message"] and "no room" in error["message"]
-    assert site.asked == [] and stored(page) == {"model": (0, False)}
+    assert "needs 1 MB more" in error["message"]
+    assert "no room" in error["message"]
+    assert site.asked == []
+    assert stored(page) == {"model": (0, False)}
     session.send("Storage.overrideQuotaForOrigin", {"origin": site.url})
     assert download(page) is None
 
@@ -164,7 +171,9 @@ def test_room_is_kept_for_what_was_begun(
     site.pause = 0.1
     page = opened()
     session = context.new_cdp_session(page)
-    page.evaluate("globalThis.done = pocket.catalogue().then(([entry]) => pocket.download(entry)); null")
+    page.evaluate(
+        "globalThis.done = pocket.catalogue().then(([entry]) => pocket.download(entry)); null"
+    )
     until(lambda: stored(page).get("model", (0, False))[0] >= PIECE)
     session.send("Storage.overrideQuotaForOrigin", {"origin": site.url, "quotaSize": 1_100_000})
     page.evaluate("done")
@@ -176,10 +185,13 @@ def test_two_tabs(opened: Callable[[], Page], site: Site) -> None:
     site.add("other", OTHER)
     site.pause = 0.1
     first, second = opened(), opened()
-    first.evaluate("globalThis.done = pocket.catalogue().then(([entry]) => pocket.download(entry)); null")
+    first.evaluate(
+        "globalThis.done = pocket.catalogue().then(([entry]) => pocket.download(entry)); null"
+    )
     until(lambda: stored(first).get("model", (0, False))[0] > 0)
     error = download(second)
-    assert error["code"] == "busy" and "Another tab" in error["message"]
+    assert error["code"] == "busy"
+    assert "Another tab" in error["message"]
     assert second.evaluate("caught(() => pocket.remove('model'))")["code"] == "busy"
     assert stored(second)["model"][0] > 0  # one may look
     assert download(second, "other") is None
@@ -195,13 +207,15 @@ def test_a_newer_file_arrives_beside_the_old_one(opened: Callable[[], Page], sit
     site.spoil = 2 * PIECE
     assert download(page)["code"] == "damaged"
     [kept] = page.evaluate("pocket.stored()")
-    assert kept["complete"] and kept["sha256"] == old["sha256"]
+    assert kept["complete"]
+    assert kept["sha256"] == old["sha256"]
     site.spoil = None
     site.asked.clear()
     assert download(page) is None
     assert site.asked == [("model", f"bytes={2 * PIECE}-")]
     [kept] = page.evaluate("pocket.stored()")
-    assert kept["complete"] and kept["sha256"] == new["sha256"]
+    assert kept["complete"]
+    assert kept["sha256"] == new["sha256"]
     assert sorted(page.evaluate(FILES).values())[-1] == len(OTHER)
     assert len(page.evaluate(FILES)) == 2
 
@@ -213,10 +227,12 @@ def test_a_list_that_is_behind_the_server(opened: Callable[[], Page], site: Site
     until(lambda: page.evaluate("globalThis.entries !== undefined"))
     site.add("model", OTHER)
     error = page.evaluate("caught(() => pocket.download(entries[0]))")
-    assert error["code"] == "damaged" and "changed on the server" in error["message"]
+    assert error["code"] == "damaged"
+    assert "changed on the server" in error["message"]
     site.models.clear()
     error = page.evaluate("caught(() => pocket.download(entries[0]))")
-    assert error["code"] == "network" and "no file" in error["message"]
+    assert error["code"] == "network"
+    assert "no file" in error["message"]
 
 
 def test_a_download_is_stopped(opened: Callable[[], Page], site: Site) -> None:
@@ -233,7 +249,8 @@ def test_a_download_is_stopped(opened: Callable[[], Page], site: Site) -> None:
     )
     assert error["name"] == "AbortError"
     have, complete = stored(page)["model"]
-    assert have >= PIECE and not complete
+    assert have >= PIECE
+    assert not complete
     assert page.evaluate("pocket.remove('model')") is None
     assert page.evaluate(FILES) == {}
 
@@ -247,7 +264,8 @@ def test_lists_that_are_none(opened: Callable[[], Page], site: Site) -> None:
     error = page.evaluate("(entry) => caught(() => pocket.download(entry))", entry)
     assert error["code"] == "damaged"
     gone = page.evaluate("caught(() => new Pocket({ base: 'http://127.0.0.1:9/' }).catalogue())")
-    assert gone["code"] == "network" and "does not answer" in gone["message"]
+    assert gone["code"] == "network"
+    assert "does not answer" in gone["message"]
 
 
 def test_a_page_without_encryption_keeps_nothing(context: BrowserContext, site: Site) -> None:
@@ -259,4 +277,5 @@ def test_a_page_without_encryption_keeps_nothing(context: BrowserContext, site: 
           return new Pocket().stored().catch(({ code, message }) => ({ code, message }));
         }"""
     )
-    assert error["code"] == "unsupported" and "https" in error["message"]
+    assert error["code"] == "unsupported"
+    assert "https" in error["message"]
