@@ -55,7 +55,7 @@ def opened(context: BrowserContext, site: Site) -> Callable[[], Page]:
 
 
 def open_page(context: BrowserContext, site: Site) -> Page:
-    """A page with `pocket`. `caught(act)` is what an act gives, or its error; `models()` a folder."""
+    """A page with `pocket`; `caught(act)` is what an act gives, or its error."""
     page = context.new_page()
     page.goto(site.url + "/")
     page.evaluate(

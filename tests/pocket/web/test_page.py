@@ -3,6 +3,7 @@
 It lies on a server that knows nothing: no headers, no ranges, as many hosts of files.
 """
 
+import contextlib
 import functools
 import http.server
 import os
@@ -29,6 +30,8 @@ PHONE = {
     "has_touch": True,
 }
 QUESTION = "Tell me of the sea."
+#: Its answer has no words that are nearly as likely: kernels that round otherwise say the same.
+CAPITAL = "What is the capital of France?"
 LONGEST = 24
 
 
@@ -66,7 +69,8 @@ def host(folder: Path) -> Iterator[Host]:
             found.asked.append(self.path)
             if len(found.pieces) > found.fast and ".gguf." in self.path:
                 time.sleep(1)
-            super().do_GET()
+            with contextlib.suppress(OSError):  # the page may go away
+                super().do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -169,11 +173,11 @@ def test_from_the_first_visit_to_an_answer_without_a_network(
     page.get_by_label("Longest answer").fill(str(LONGEST))
     page.get_by_label("Temperature").fill("0")
     page.get_by_role("button", name="Done").click()
-    say(page, QUESTION)
+    say(page, CAPITAL)
     found = answer(page)
     picture(page, "answer")
     with pocketlm.load(smollm2, threads=1) as desktop:
-        turns = [{"role": "user", "content": QUESTION}]
+        turns = [{"role": "user", "content": CAPITAL}]
         sampling = {**CHAT_SAMPLING, "temperature": 0, "max_tokens": LONGEST}
         wanted = desktop.chat(turns, **sampling).text
     assert found == wanted.strip()

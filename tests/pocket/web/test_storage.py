@@ -270,12 +270,17 @@ def test_lists_that_are_none(opened: Callable[[], Page], site: Site) -> None:
 
 def test_a_page_without_encryption_keeps_nothing(context: BrowserContext, site: Site) -> None:
     page = context.new_page()
+    site.add("model", CONTENT)
     page.goto(f"http://plain.example:{site.port}/")
-    error = page.evaluate(
+    errors = page.evaluate(
         """async () => {
           const { Pocket } = await import("/web/client.js");
-          return new Pocket().stored().catch(({ code, message }) => ({ code, message }));
+          const caught = (act) => act.catch(({ code, message }) => ({ code, message }));
+          const pocket = new Pocket();
+          const [entry] = await pocket.catalogue();
+          return [await caught(pocket.stored()), await caught(pocket.download(entry))];
         }"""
     )
-    assert error["code"] == "unsupported"
-    assert "https" in error["message"]
+    for error in errors:
+        assert error["code"] == "unsupported"
+        assert "https" in error["message"]

@@ -143,7 +143,8 @@ export class Pocket {
    */
   async download(entry, { onProgress = () => {}, signal } = {}) {
     // Asked here, as workers may not: else the browser may clear the model away when its disk fills.
-    await navigator.storage?.persist?.().catch(() => {});
+    // Nothing waits for it, as some browsers ask the user.
+    navigator.storage?.persist?.().catch(() => {});
     signal?.throwIfAborted();
     const address = new URL(entry.file, new URL("models.json", this.#base)).href;
     await this.#files().call("download", [entry, address, this.#key], { onEvent: ([have, total]) => onProgress(have, total), signal });

@@ -194,13 +194,17 @@ export async function sha256(bytes) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function open() {
-  if (!navigator.storage?.getDirectory || !self.FileSystemSyncAccessHandle || !crypto.subtle) {
+function checkSupport() {
+  if (!navigator.storage?.getDirectory || !self.FileSystemSyncAccessHandle || !navigator.locks || !crypto.subtle) {
     const why = self.isSecureContext
       ? "This browser cannot keep files for a page (OPFS). Please update it."
       : "Browsers keep files only for pages of https addresses and of localhost. Open the page by such an address.";
     throw new PocketError("unsupported", why);
   }
+}
+
+async function open() {
+  checkSupport();
   try {
     return await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
   } catch (error) {
@@ -229,6 +233,7 @@ async function readState(folder, stem) {
 }
 
 async function alone(name, use) {
+  checkSupport();
   return navigator.locks.request(`pocketlm:${name}`, { ifAvailable: true }, (lock) => {
     if (lock === null) throw new PocketError("busy", `Another tab is at the files of ${name}. Wait until it is done, or close it.`);
     return use();

@@ -3,4 +3,4 @@
 import { serve } from "./calls.js";
 import { render } from "./render.js";
 
-serve({ render: (source, variables) => render(source, variables) });
+serve({ ready: () => true, render: (source, variables) => render(source, variables) });

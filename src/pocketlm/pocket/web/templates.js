@@ -87,8 +87,7 @@ export class Template {
 
   /** The text that it makes of variables. Throws a TemplateFault; a Refusal where it refuses the messages. */
   async render(variables) {
-    if (!this.#worker?.alive) this.#worker = new Remote(new URL("./renderer.js", import.meta.url));
-    const worker = this.#worker;
+    const worker = await this.#running();
     const timer = setTimeout(() => {
       worker.terminate(new TemplateFault(`The model's chat template runs for more than ${WAIT_MS / 1000} s.`));
     }, WAIT_MS);
@@ -100,6 +99,15 @@ export class Template {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  // How long the worker takes to start is no fault of the template.
+  async #running() {
+    if (!this.#worker?.alive) {
+      this.#worker = new Remote(new URL("./renderer.js", import.meta.url));
+      await this.#worker.call("ready");
+    }
+    return this.#worker;
   }
 }
 
