@@ -1,4 +1,9 @@
-"""Small models with a real vocabulary and random weights, for all that does not depend on sense."""
+"""Small models with a real vocabulary, for all that does not depend on sense.
+
+Each kernel adds in an order of its own, which shows in the last digits. Here no sum has two terms
+that are not zero: an embedding has one number, and layers give nothing. So logits are the same
+everywhere.
+"""
 
 from pathlib import Path
 
@@ -15,7 +20,7 @@ _F32 = 0
 def with_vocabulary(
     path: Path, source: Path, *, template: str | None = "", context: int = 256
 ) -> Path:
-    """A tiny LLaMA with the vocabulary of `source`.
+    """A tiny LLaMA with the vocabulary of `source`: what comes next depends on the last token.
 
     Its template is the source's (""), none (None), or the one that is given.
     """
@@ -38,7 +43,8 @@ def with_vocabulary(
     if template:
         metadata[_TEMPLATE] = template
     words = len(file.metadata["tokenizer.ggml.tokens"])
-    shapes = {"token_embd.weight": (words, HIDDEN), "output_norm.weight": (HIDDEN,)}
+    embeddings = {"token_embd.weight": (words, HIDDEN), "output.weight": (words, HIDDEN)}
+    shapes = {**embeddings, "output_norm.weight": (HIDDEN,)}
     for layer in range(LAYERS):
         for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
             shapes[f"blk.{layer}.{name}.weight"] = (HIDDEN, HIDDEN)
@@ -50,6 +56,11 @@ def with_vocabulary(
     ]
     with GGUFWriter(path, metadata, tensors) as writer:
         for name, shape in shapes.items():
-            weights = chance.normal(0, 0.3, shape) if len(shape) > 1 else np.ones(shape)
+            if name == "output.weight":
+                weights = chance.normal(0, 0.3, shape)
+            elif name == "token_embd.weight":
+                weights = np.eye(HIDDEN)[chance.integers(HIDDEN, size=words)]
+            else:
+                weights = np.ones(shape) if len(shape) == 1 else np.zeros(shape)
             writer.write(name, weights.astype("<f4").tobytes())
     return path

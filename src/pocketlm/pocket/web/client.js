@@ -227,6 +227,7 @@ export class Pocket {
       }
     } finally {
       left.abort();
+      await answer.catch(() => {}); // the next one may begin when this returns
     }
   }
 

@@ -3,7 +3,7 @@
 
 import { serve } from "./calls.js";
 import { Fitting, room } from "./conversation.js";
-import { PocketError, inWords } from "./errors.js";
+import { PocketError } from "./errors.js";
 import { choose, device } from "./features.js";
 import { openModel } from "./files.js";
 import { generate, readOptions } from "./generate.js";
@@ -12,8 +12,6 @@ import { Prompts } from "./prompt.js";
 import { Runtime } from "./runtime.js";
 import { Template, choose as chooseTemplate } from "./templates.js";
 
-const MEMORY = 2 ** 32; // that 32-bit addresses reach
-const LEAST_REST = 64 << 20; // for what is no weight
 const TELL_EVERY = 4 << 20; // bytes
 
 let model = null;
@@ -29,7 +27,6 @@ serve({
     const file = await openModel(name);
     let runtime;
     try {
-      if (file.state.bytes > MEMORY - LEAST_REST) throw tooLarge(file.state);
       const reading = told(file, tell);
       const address = new URL(`./pocket-${chosen.variant}.wasm`, import.meta.url);
       runtime = await Runtime.start(address, { shared: chosen.single === "", read: reading.read });
@@ -97,7 +94,7 @@ function told(file, tell) {
   return reading;
 }
 
-function loaded(runtime, { name, bytes, title }, options, reading) {
+function loaded(runtime, { name, title, bytes }, options, reading) {
   try {
     return Model.load(runtime, bytes, options);
   } catch (error) {
@@ -105,11 +102,8 @@ function loaded(runtime, { name, bytes, title }, options, reading) {
       throw new PocketError("damaged", `The stored file of ${name} cannot be read (${reading.failure.message}). Remove the model and download it again.`);
     }
     if (error.code === "memory") {
-      throw new PocketError("memory", `${title} is too large for the memory that the browser gives this page (the file has ${inWords(bytes)}). Close other tabs, or take a smaller model.`);
+      throw new PocketError("memory", `${title} is too large for this page's memory. ${error.message} Take a smaller model, or one of fewer bits.`);
     }
     throw error;
   }
 }
-
-const tooLarge = ({ title, bytes }) =>
-  new PocketError("memory", `${title} has ${inWords(bytes)}, and a page's program can reach ${inWords(MEMORY)} in all. Take a smaller model, or one of fewer bits.`);

@@ -1,7 +1,11 @@
 // A loaded model: its facts, its tokenizer, and the one text in its cache. The C API as objects of JavaScript.
 // Knows no chat: prompts are ids here.
 
+import { PocketError, inWords } from "./errors.js";
 import { Facts, ModelOptions, Sampling } from "./structs.js";
+
+const MEMORY = 2 ** 32; // that 32-bit addresses reach
+const LEAST_REST = 64 << 20; // for what is no weight
 
 export class Model {
   #runtime;
@@ -17,8 +21,15 @@ export class Model {
     this.tokenizer = new Tokenizer(runtime, model, this.facts);
   }
 
-  /** The GGUF file of so many bytes that the runtime reads. Throws a PocketError "model" for one that cannot be run. */
+  /**
+   * The GGUF file of so many bytes that the runtime reads.
+   *
+   * Throws a PocketError: "model" for one that cannot be run, "memory" for one that is too large.
+   */
   static load(runtime, bytes, { threads, cacheType = "q8" }) {
+    if (bytes > MEMORY - LEAST_REST) {
+      throw new PocketError("memory", `The file has ${inWords(bytes)}, and a page's program reaches ${inWords(MEMORY)} in all.`);
+    }
     return runtime.withText(cacheType, (cache_type) =>
       runtime.withBytes(ModelOptions.size, (options) => {
         ModelOptions.write(runtime.view, options, { threads, cache_type });

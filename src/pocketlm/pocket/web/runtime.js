@@ -95,7 +95,7 @@ export class Runtime {
   failure(code) {
     const text = this.text(this.call("pocketlm_last_error"));
     if (code === "memory" || text === "no memory left") {
-      return new PocketError("memory", "The browser gives this page no more memory. Close other tabs, begin a new conversation, or take a smaller model.");
+      return new PocketError("memory", "The browser gives this page no more memory. Close other tabs, or begin a new conversation.");
     }
     return new PocketError(code, sentence(text));
   }
