@@ -7,6 +7,7 @@ import contextlib
 import functools
 import http.server
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,8 +31,8 @@ PHONE = {
     "has_touch": True,
 }
 QUESTION = "Tell me of the sea."
-#: Its answer has no words that are nearly as likely: kernels that round otherwise say the same.
-CAPITAL = "What is the capital of France?"
+#: No other word of its answer is nearly as likely: kernels that round otherwise say the same.
+NUMBERS = "Repeat: one two three four five six seven eight nine ten."
 LONGEST = 24
 
 
@@ -173,17 +174,15 @@ def test_from_the_first_visit_to_an_answer_without_a_network(
     page.get_by_label("Longest answer").fill(str(LONGEST))
     page.get_by_label("Temperature").fill("0")
     page.get_by_role("button", name="Done").click()
-    say(page, CAPITAL)
+    say(page, NUMBERS)
     found = answer(page)
     picture(page, "answer")
     with pocketlm.load(smollm2, threads=1) as desktop:
-        turns = [{"role": "user", "content": CAPITAL}]
+        turns = [{"role": "user", "content": NUMBERS}]
         sampling = {**CHAT_SAMPLING, "temperature": 0, "max_tokens": LONGEST}
         wanted = desktop.chat(turns, **sampling).text
     assert found == wanted.strip()
-    figures = page.locator(".figures").inner_text()
-    assert figures.startswith(f"{LONGEST} tokens, ")
-    assert figures.endswith(" a second")
+    assert re.fullmatch(r"\d+ tokens, [\d.]+ a second", page.locator(".figures").inner_text())
     assert "of 8,192 tokens" in page.locator("#context").get_attribute("title")
 
 
