@@ -243,7 +243,7 @@ def test_a_context_that_is_full(window: Window, same: Model) -> None:
     assert window.chat("Hi", temperature=1, seed=1, max_tokens=3)["reason"] == "length"
 
     # The oldest turns go, as few as it takes.
-    said = [word * 20 for word in ("one ", "two ", "three ", "four ", "five ", "six ", "so ")]
+    said = [word * 40 for word in ("one ", "two ", "three ", "four ", "five ", "six ", "so ")]
     found = window.chat(*said, temperature=1, seed=1, max_tokens=8)
     assert found["dropped"] > 0
     kept = messages(*said)[2 * found["dropped"] :]

@@ -52,9 +52,10 @@ export async function openModel(name) {
   }
   const file = await folder.getFileHandle(stemOf(state) + MODEL);
   const handle = await whenFree(() => file.createSyncAccessHandle({ mode: "read-only" }), name);
-  if (handle.getSize() !== state.bytes) {
+  const size = handle.getSize();
+  if (size !== state.bytes) {
     handle.close();
-    throw new PocketError("damaged", `The stored file of ${name} is damaged: it has ${handle.getSize()} bytes, not ${state.bytes}. Remove the model and download it again.`);
+    throw new PocketError("damaged", `The stored file of ${name} is damaged: it has ${size} bytes, not ${state.bytes}. Remove the model and download it again.`);
   }
   return {
     state,
