@@ -7,6 +7,7 @@
 #   make recipe-demo [SETTING=larger]
 #                               shows what the choice of text does to small models; an hour (docs/demo.md)
 #   make language-demo          teaches the default model German; half an hour (docs/languages.md)
+#   make web                    builds the page that runs models in browsers (docs/browser.md); needs Node.js with npm
 #   make lint                   checks style and types
 #   make clean                  removes what was built; models that were brought stay
 
@@ -17,6 +18,8 @@ SETTING ?= demo
 
 VENV   := .venv
 NATIVE := build/native
+WASM   := build/wasm
+WEB    := src/pocketlm/web
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
@@ -24,7 +27,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export POCKETLM_PROMPT := $(value PROMPT)
 export POCKETLM_MODEL  := $(value MODEL)
 
-.PHONY: all chat test lint recipe-demo language-demo clean
+.PHONY: all chat test web lint recipe-demo language-demo clean
 .DELETE_ON_ERROR:
 
 all: $(VENV)/.installed
@@ -56,6 +59,19 @@ test: $(VENV)/.developed
 	    { cat $(NATIVE).log; exit 1; }
 	POCKETLM_TEST_POCKET="$(CURDIR)/$(NATIVE)" $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# WebAssembly modules first: the page's build hashes them.
+web: $(BIN)/python
+	@command -v npm >/dev/null || { echo "make web needs Node.js with npm"; exit 1; }
+	$(PIP) install 'cmake>=3.25' ninja ziglang==0.17.1
+	@mkdir -p $(WASM)
+	@(PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	  zig=$$($(BIN)/python -c 'import pathlib, ziglang; print(pathlib.Path(ziglang.__file__).with_name("zig"))'); \
+	  cmake -S . -B $(WASM) -G Ninja -D CMAKE_BUILD_TYPE=Release -D POCKETLM_ZIG="$$zig" \
+	    -D CMAKE_TOOLCHAIN_FILE="$(CURDIR)/src/pocketlm/pocket/wasm/toolchain.cmake" \
+	    -D POCKETLM_PYTHON=OFF -D POCKETLM_C_API=ON && cmake --build $(WASM) --target modules && \
+	  cmake --install $(WASM) --component web --prefix $(WEB)) >$(WASM).log 2>&1 || { cat $(WASM).log; exit 1; }
+	cd src/pocketlm/pocket/web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && node build.mjs
+
 lint: $(VENV)/.developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -68,5 +84,5 @@ language-demo: $(VENV)/.developed
 	$(BIN)/python benchmarks/language.py --out build/german
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist $(WEB) src/pocketlm/pocket/web/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
