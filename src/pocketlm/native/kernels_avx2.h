@@ -10,6 +10,7 @@
 #include "half.h"
 #include "kernels.h"
 #include "low_rank.h"
+#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -278,110 +279,22 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
     }
 }
 
-struct F32 {
-    static constexpr int bytes = 4;
-    static __m256 read(const uint8_t* at) {
-        return _mm256_loadu_ps(reinterpret_cast<const float*>(at));
-    }
-    static float read_one(const uint8_t* at) {
-        float value;
-        std::memcpy(&value, at, sizeof value);
-        return value;
+// Eight floats, for products with rows as stored.
+struct Floats {
+    using Vector = __m256;
+    static constexpr size_t width = 8;
+    static constexpr int tokens = 2;
+
+    static __m256 zero() { return _mm256_setzero_ps(); }
+    static __m256 load(const float* at) { return _mm256_loadu_ps(at); }
+    static __m256 times(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+    static float sum(__m256 v) { return add_lanes(v); }
+    static __m256 f32(const uint8_t* at) { return _mm256_loadu_ps(reinterpret_cast<const float*>(at)); }
+    static __m256 f16(const uint8_t* at) { return load_half(at); }
+    static __m256 bf16(const uint8_t* at) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(at)), 16));
     }
 };
-
-struct F16 {
-    static constexpr int bytes = 2;
-    static __m256 read(const uint8_t* at) { return load_half(at); }
-    static float read_one(const uint8_t* at) {
-        uint16_t half;
-        std::memcpy(&half, at, sizeof half);
-        return float_from_f16(half);
-    }
-};
-
-struct BF16 {
-    static constexpr int bytes = 2;
-    static __m256 read(const uint8_t* at) {
-        return _mm256_castsi256_ps(
-            _mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(at)), 16));
-    }
-    static float read_one(const uint8_t* at) {
-        uint16_t half;
-        std::memcpy(&half, at, sizeof half);
-        return float_from_bf16(half);
-    }
-};
-
-template <typename Element, int rows, int tokens>
-inline void multiply_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
-                           float* out) {
-    __m256 sums[rows][tokens];
-    for (int row = 0; row < rows; ++row) {
-        for (int token = 0; token < tokens; ++token) {
-            sums[row][token] = _mm256_setzero_ps();
-        }
-    }
-    const size_t pitch = static_cast<size_t>(columns);
-    int column = 0;
-    for (; column + 8 <= columns; column += 8) {
-        __m256 input[tokens];
-        for (int token = 0; token < tokens; ++token) {
-            input[token] =
-                _mm256_loadu_ps(inputs + static_cast<size_t>(token) * pitch + column);
-        }
-        for (int row = 0; row < rows; ++row) {
-            const __m256 weight = Element::read(weights + static_cast<size_t>(row) * stride +
-                                                column * Element::bytes);
-            for (int token = 0; token < tokens; ++token) {
-                sums[row][token] = _mm256_fmadd_ps(weight, input[token], sums[row][token]);
-            }
-        }
-    }
-    for (int row = 0; row < rows; ++row) {
-        for (int token = 0; token < tokens; ++token) {
-            float sum = add_lanes(sums[row][token]);
-            for (int rest = column; rest < columns; ++rest) {
-                sum += Element::read_one(weights + static_cast<size_t>(row) * stride +
-                                         rest * Element::bytes) *
-                       inputs[static_cast<size_t>(token) * pitch + static_cast<size_t>(rest)];
-            }
-            out[token * panel_rows + row] = sum;
-        }
-    }
-}
-
-template <typename Element, int rows>
-inline void multiply_row_block(const uint8_t* weights, size_t stride, int columns,
-                               const float* inputs, int count, float* out) {
-    const size_t pitch = static_cast<size_t>(columns);
-    int token = 0;
-    for (; token + 2 <= count; token += 2) {
-        multiply_block<Element, rows, 2>(weights, stride, columns,
-                                         inputs + static_cast<size_t>(token) * pitch,
-                                         out + token * panel_rows);
-    }
-    for (; token < count; ++token) {
-        multiply_block<Element, rows, 1>(weights, stride, columns,
-                                         inputs + static_cast<size_t>(token) * pitch,
-                                         out + token * panel_rows);
-    }
-}
-
-template <typename Element>
-void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
-                   int count, float* out) {
-    const uint8_t* bytes = static_cast<const uint8_t*>(weights);
-    int row = 0;
-    for (; row + 4 <= rows; row += 4) {
-        multiply_row_block<Element, 4>(bytes + static_cast<size_t>(row) * stride, stride, columns,
-                                       inputs, count, out + row);
-    }
-    for (; row < rows; ++row) {
-        multiply_row_block<Element, 1>(bytes + static_cast<size_t>(row) * stride, stride, columns,
-                                       inputs, count, out + row);
-    }
-}
 
 inline __m256 absolute(__m256 values) {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
@@ -626,7 +539,8 @@ constexpr Kernels table(const char* name) {
          POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
          POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
         {},
-        {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+        {multiply_rows<FloatBlock<Floats, F32>>, multiply_rows<FloatBlock<Floats, F16>>,
+         multiply_rows<FloatBlock<Floats, BF16>>},
         quantise,
         normalise,
         gate,

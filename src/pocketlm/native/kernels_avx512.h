@@ -12,6 +12,7 @@
 #include "half.h"
 #include "kernels.h"
 #include "low_rank.h"
+#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -345,109 +346,71 @@ inline __mmask16 first_lanes(int count) {
     return static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << count) - 1);
 }
 
-struct F32 {
-    static constexpr size_t bytes = 4;
-    static __m512 read(const uint8_t* at) { return _mm512_loadu_ps(at); }
-    static __m512 read(const uint8_t* at, __mmask16 lanes) {
-        return _mm512_maskz_loadu_ps(lanes, at);
-    }
-};
+// Sixteen floats, or some, for products with rows as stored.
+struct Floats {
+    using Vector = __m512;
 
-struct F16 {
-    static constexpr size_t bytes = 2;
-    static __m512 read(const uint8_t* at) { return load_half(at); }
-    static __m512 read(const uint8_t* at, __mmask16 lanes) {
-        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, at));
-    }
-};
-
-struct BF16 {
-    static constexpr size_t bytes = 2;
+    static __m512 load(const float* at) { return _mm512_loadu_ps(at); }
+    static __m512 load(const float* at, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, at); }
     static __m512 widen(__m256i halves) {
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
     }
-    static __m512 read(const uint8_t* at) {
+    static __m512 f32(const uint8_t* at) { return _mm512_loadu_ps(at); }
+    static __m512 f32(const uint8_t* at, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, at); }
+    static __m512 f16(const uint8_t* at) { return load_half(at); }
+    static __m512 f16(const uint8_t* at, __mmask16 lanes) {
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, at));
+    }
+    static __m512 bf16(const uint8_t* at) {
         return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
     }
-    static __m512 read(const uint8_t* at, __mmask16 lanes) {
+    static __m512 bf16(const uint8_t* at, __mmask16 lanes) {
         return widen(_mm256_maskz_loadu_epi16(lanes, at));
     }
 };
 
-template <typename Element, int rows, int tokens>
-void multiply_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
-                    float* out) {
-    __m512 sums[rows][tokens];
-    for (int row = 0; row < rows; ++row) {
-        for (int token = 0; token < tokens; ++token) {
-            sums[row][token] = _mm512_setzero_ps();
-        }
-    }
-    const size_t pitch = static_cast<size_t>(columns);
-    const auto step = [&](int column, auto read_weight, auto read_input) {
-        __m512 input[tokens];
-        for (int token = 0; token < tokens; ++token) {
-            input[token] = read_input(inputs + static_cast<size_t>(token) * pitch + column);
-        }
+// Some rows times some tokens: what is left over of a row goes by a mask.
+template <typename Element>
+struct MaskedBlock {
+    static constexpr int tokens = 4;
+
+    template <int rows, int count>
+    static void multiply(const uint8_t* weights, size_t stride, int columns, const float* inputs, float* out) {
+        __m512 sums[rows][count];
         for (int row = 0; row < rows; ++row) {
-            const __m512 weight =
-                read_weight(weights + static_cast<size_t>(row) * stride +
-                            static_cast<size_t>(column) * Element::bytes);
-            for (int token = 0; token < tokens; ++token) {
-                sums[row][token] = _mm512_fmadd_ps(weight, input[token], sums[row][token]);
+            for (int token = 0; token < count; ++token) {
+                sums[row][token] = _mm512_setzero_ps();
             }
         }
-    };
-    int column = 0;
-    for (; column + 16 <= columns; column += 16) {
-        step(column, [](const uint8_t* at) { return Element::read(at); },
-             [](const float* at) { return _mm512_loadu_ps(at); });
-    }
-    if (column < columns) {
-        const __mmask16 lanes = first_lanes(columns - column);
-        step(column, [lanes](const uint8_t* at) { return Element::read(at, lanes); },
-             [lanes](const float* at) { return _mm512_maskz_loadu_ps(lanes, at); });
-    }
-    for (int row = 0; row < rows; ++row) {
-        for (int token = 0; token < tokens; ++token) {
-            out[token * panel_rows + row] = _mm512_reduce_add_ps(sums[row][token]);
+        const size_t pitch = static_cast<size_t>(columns);
+        const auto step = [&](int column, auto... lanes) {
+            const size_t at = static_cast<size_t>(column);
+            __m512 input[count];
+            for (int token = 0; token < count; ++token) {
+                input[token] = Floats::load(inputs + static_cast<size_t>(token) * pitch + at, lanes...);
+            }
+            for (int row = 0; row < rows; ++row) {
+                const __m512 weight = Element::template read<Floats>(
+                    weights + static_cast<size_t>(row) * stride + at * Element::bytes, lanes...);
+                for (int token = 0; token < count; ++token) {
+                    sums[row][token] = _mm512_fmadd_ps(weight, input[token], sums[row][token]);
+                }
+            }
+        };
+        int column = 0;
+        for (; column + 16 <= columns; column += 16) {
+            step(column);
+        }
+        if (column < columns) {
+            step(column, first_lanes(columns - column));
+        }
+        for (int row = 0; row < rows; ++row) {
+            for (int token = 0; token < count; ++token) {
+                out[token * panel_rows + row] = _mm512_reduce_add_ps(sums[row][token]);
+            }
         }
     }
-}
-
-template <typename Element, int rows>
-void multiply_row_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
-                        int count, float* out) {
-    int token = 0;
-    for (; token + 4 <= count; token += 4) {
-        multiply_block<Element, rows, 4>(weights, stride, columns,
-                                         inputs + static_cast<size_t>(token) *
-                                                      static_cast<size_t>(columns),
-                                         out + token * panel_rows);
-    }
-    for (; token < count; ++token) {
-        multiply_block<Element, rows, 1>(weights, stride, columns,
-                                         inputs + static_cast<size_t>(token) *
-                                                      static_cast<size_t>(columns),
-                                         out + token * panel_rows);
-    }
-}
-
-template <typename Element>
-void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
-                   int count, float* out) {
-    const uint8_t* bytes = static_cast<const uint8_t*>(weights);
-    int row = 0;
-    for (; row + 4 <= rows; row += 4) {
-        multiply_row_block<Element, 4>(bytes + static_cast<size_t>(row) * stride, stride, columns,
-                                       inputs, count, out + row);
-    }
-    for (; row < rows; ++row) {
-        multiply_row_block<Element, 1>(bytes + static_cast<size_t>(row) * stride, stride, columns,
-                                       inputs, count, out + row);
-    }
-}
-
+};
 // The sum of 16 signed bytes.
 inline int sum_of(__m128i bytes) {
     const __m128i sums = _mm_sad_epu8(_mm_xor_si128(bytes, _mm_set1_epi8(-128)), _mm_setzero_si128());
@@ -623,7 +586,7 @@ constexpr Kernels table(const char* name, int tile) {
         tile,
         {},
         {},
-        {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+        {multiply_rows<MaskedBlock<F32>>, multiply_rows<MaskedBlock<F16>>, multiply_rows<MaskedBlock<BF16>>},
         quantise,
         normalise,
         gate,

@@ -10,6 +10,7 @@
 #include "half.h"
 #include "kernels.h"
 #include "low_rank.h"
+#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -214,106 +215,22 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
     }
 }
 
-struct F32 {
-    static constexpr int bytes = 4;
-    static float32x4_t read(const uint8_t* at) { return vreinterpretq_f32_u8(vld1q_u8(at)); }
-    static float read_one(const uint8_t* at) {
-        float value;
-        std::memcpy(&value, at, sizeof value);
-        return value;
-    }
-};
+// Four floats, for products with rows as stored.
+struct Floats {
+    using Vector = float32x4_t;
+    static constexpr size_t width = 4;
+    static constexpr int tokens = 4;
 
-struct F16 {
-    static constexpr int bytes = 2;
-    static float32x4_t read(const uint8_t* at) { return load_half(at); }
-    static float read_one(const uint8_t* at) {
-        uint16_t half;
-        std::memcpy(&half, at, sizeof half);
-        return float_from_f16(half);
-    }
-};
-
-struct BF16 {
-    static constexpr int bytes = 2;
-    static float32x4_t read(const uint8_t* at) {
+    static float32x4_t zero() { return vdupq_n_f32(0.0f); }
+    static float32x4_t load(const float* at) { return vld1q_f32(at); }
+    static float32x4_t times(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmaq_f32(c, a, b); }
+    static float sum(float32x4_t v) { return vaddvq_f32(v); }
+    static float32x4_t f32(const uint8_t* at) { return vreinterpretq_f32_u8(vld1q_u8(at)); }
+    static float32x4_t f16(const uint8_t* at) { return load_half(at); }
+    static float32x4_t bf16(const uint8_t* at) {
         return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(at)), 16));
     }
-    static float read_one(const uint8_t* at) {
-        uint16_t half;
-        std::memcpy(&half, at, sizeof half);
-        return float_from_bf16(half);
-    }
 };
-
-template <typename Element, int rows, int tokens>
-inline void multiply_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
-                           float* out) {
-    float32x4_t sums[rows][tokens];
-    for (int row = 0; row < rows; ++row) {
-        for (int token = 0; token < tokens; ++token) {
-            sums[row][token] = vdupq_n_f32(0.0f);
-        }
-    }
-    const size_t pitch = static_cast<size_t>(columns);
-    int column = 0;
-    for (; column + 4 <= columns; column += 4) {
-        float32x4_t input[tokens];
-        for (int token = 0; token < tokens; ++token) {
-            input[token] = vld1q_f32(inputs + static_cast<size_t>(token) * pitch + column);
-        }
-        for (int row = 0; row < rows; ++row) {
-            const float32x4_t weight = Element::read(weights + static_cast<size_t>(row) * stride +
-                                                     column * Element::bytes);
-            for (int token = 0; token < tokens; ++token) {
-                sums[row][token] = vfmaq_f32(sums[row][token], weight, input[token]);
-            }
-        }
-    }
-    for (int row = 0; row < rows; ++row) {
-        for (int token = 0; token < tokens; ++token) {
-            float sum = vaddvq_f32(sums[row][token]);
-            for (int rest = column; rest < columns; ++rest) {
-                sum += Element::read_one(weights + static_cast<size_t>(row) * stride +
-                                         rest * Element::bytes) *
-                       inputs[static_cast<size_t>(token) * pitch + static_cast<size_t>(rest)];
-            }
-            out[token * panel_rows + row] = sum;
-        }
-    }
-}
-
-template <typename Element, int rows>
-inline void multiply_row_block(const uint8_t* weights, size_t stride, int columns,
-                               const float* inputs, int count, float* out) {
-    const size_t pitch = static_cast<size_t>(columns);
-    int token = 0;
-    for (; token + 4 <= count; token += 4) {
-        multiply_block<Element, rows, 4>(weights, stride, columns,
-                                         inputs + static_cast<size_t>(token) * pitch,
-                                         out + token * panel_rows);
-    }
-    for (; token < count; ++token) {
-        multiply_block<Element, rows, 1>(weights, stride, columns,
-                                         inputs + static_cast<size_t>(token) * pitch,
-                                         out + token * panel_rows);
-    }
-}
-
-template <typename Element>
-void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
-                   int count, float* out) {
-    const uint8_t* bytes = static_cast<const uint8_t*>(weights);
-    int row = 0;
-    for (; row + 4 <= rows; row += 4) {
-        multiply_row_block<Element, 4>(bytes + static_cast<size_t>(row) * stride, stride, columns,
-                                       inputs, count, out + row);
-    }
-    for (; row < rows; ++row) {
-        multiply_row_block<Element, 1>(bytes + static_cast<size_t>(row) * stride, stride, columns,
-                                       inputs, count, out + row);
-    }
-}
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
               int32_t* totals, float* sums, float* low_sums) {
@@ -550,7 +467,8 @@ constexpr Kernels table(const char* name) {
         tile,
         {},
         {},
-        {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+        {multiply_rows<FloatBlock<Floats, F32>>, multiply_rows<FloatBlock<Floats, F16>>,
+         multiply_rows<FloatBlock<Floats, BF16>>},
         quantise,
         normalise,
         gate,

@@ -6,6 +6,7 @@
 #include "kernels.h"
 #include "low_rank.h"
 #include "panel.h"
+#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -44,46 +45,22 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
     }
 }
 
-struct F32 {
-    static float read(const uint8_t* row, int column) {
-        float value;
-        std::memcpy(&value, row + 4 * static_cast<size_t>(column), sizeof value);
-        return value;
-    }
-};
-
-struct F16 {
-    static float read(const uint8_t* row, int column) {
-        uint16_t half;
-        std::memcpy(&half, row + 2 * static_cast<size_t>(column), sizeof half);
-        return float_from_f16(half);
-    }
-};
-
-struct BF16 {
-    static float read(const uint8_t* row, int column) {
-        uint16_t half;
-        std::memcpy(&half, row + 2 * static_cast<size_t>(column), sizeof half);
-        return float_from_bf16(half);
-    }
-};
-
 template <typename Element>
-void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
-                   int count, float* out) {
-    for (int token = 0; token < count; ++token) {
-        const float* input = inputs + static_cast<size_t>(token) * static_cast<size_t>(columns);
+struct PlainBlock {
+    static constexpr int tokens = 1;
+
+    template <int rows, int count>
+    static void multiply(const uint8_t* weights, size_t stride, int columns, const float* inputs, float* out) {
         for (int row = 0; row < rows; ++row) {
-            const uint8_t* bytes =
-                static_cast<const uint8_t*>(weights) + static_cast<size_t>(row) * stride;
+            const uint8_t* at = weights + static_cast<size_t>(row) * stride;
             float partial[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-            for (int column = 0; column < columns; ++column) {
-                partial[column % 4] += Element::read(bytes, column) * input[column];
+            for (int column = 0; column < columns; ++column, at += Element::bytes) {
+                partial[column % 4] += Element::read_one(at) * inputs[column];
             }
-            out[token * panel_rows + row] = (partial[0] + partial[1]) + (partial[2] + partial[3]);
+            out[row] = (partial[0] + partial[1]) + (partial[2] + partial[3]);
         }
     }
-}
+};
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
               int32_t* totals, float* sums, float* low_sums) {
@@ -243,7 +220,7 @@ const Kernels portable_kernels = {
      POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
      POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
     {},
-    {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+    {multiply_rows<PlainBlock<F32>>, multiply_rows<PlainBlock<F16>>, multiply_rows<PlainBlock<BF16>>},
     quantise,
     normalise,
     gate,

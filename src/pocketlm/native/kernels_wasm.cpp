@@ -15,6 +15,7 @@
 #include "half.h"
 #include "kernels.h"
 #include "low_rank.h"
+#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -257,104 +258,20 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
     }
 }
 
-struct F32 {
-    static constexpr int bytes = 4;
-    static v128_t read(const uint8_t* at) { return wasm_v128_load(at); }
-    static float read_one(const uint8_t* at) {
-        float value;
-        std::memcpy(&value, at, sizeof value);
-        return value;
-    }
+// Four floats, for products with rows as stored.
+struct Floats {
+    using Vector = v128_t;
+    static constexpr size_t width = 4;
+    static constexpr int tokens = 2;
+
+    static v128_t zero() { return wasm_f32x4_const_splat(0.0f); }
+    static v128_t load(const float* at) { return wasm_v128_load(at); }
+    static v128_t times(v128_t a, v128_t b, v128_t c) { return times_plus(a, b, c); }
+    static float sum(v128_t v) { return add_lanes(v); }
+    static v128_t f32(const uint8_t* at) { return wasm_v128_load(at); }
+    static v128_t f16(const uint8_t* at) { return load_halves(at); }
+    static v128_t bf16(const uint8_t* at) { return wasm_i32x4_shl(wasm_u32x4_load16x4(at), 16); }
 };
-
-struct F16 {
-    static constexpr int bytes = 2;
-    static v128_t read(const uint8_t* at) { return load_halves(at); }
-    static float read_one(const uint8_t* at) {
-        uint16_t half;
-        std::memcpy(&half, at, sizeof half);
-        return float_from_f16(half);
-    }
-};
-
-struct BF16 {
-    static constexpr int bytes = 2;
-    static v128_t read(const uint8_t* at) { return wasm_i32x4_shl(wasm_u32x4_load16x4(at), 16); }
-    static float read_one(const uint8_t* at) {
-        uint16_t half;
-        std::memcpy(&half, at, sizeof half);
-        return float_from_bf16(half);
-    }
-};
-
-template <typename Element, int rows, int tokens>
-inline void multiply_block(const uint8_t* weights, size_t stride, int columns, const float* inputs,
-                           float* out) {
-    v128_t sums[rows][tokens];
-    for (int row = 0; row < rows; ++row) {
-        for (int token = 0; token < tokens; ++token) {
-            sums[row][token] = wasm_f32x4_const_splat(0.0f);
-        }
-    }
-    const size_t pitch = static_cast<size_t>(columns);
-    int column = 0;
-    for (; column + 4 <= columns; column += 4) {
-        v128_t input[tokens];
-        for (int token = 0; token < tokens; ++token) {
-            input[token] = wasm_v128_load(inputs + static_cast<size_t>(token) * pitch + column);
-        }
-        for (int row = 0; row < rows; ++row) {
-            const v128_t weight =
-                Element::read(weights + static_cast<size_t>(row) * stride + column * Element::bytes);
-            for (int token = 0; token < tokens; ++token) {
-                sums[row][token] = times_plus(weight, input[token], sums[row][token]);
-            }
-        }
-    }
-    for (int row = 0; row < rows; ++row) {
-        for (int token = 0; token < tokens; ++token) {
-            float sum = add_lanes(sums[row][token]);
-            for (int rest = column; rest < columns; ++rest) {
-                sum += Element::read_one(weights + static_cast<size_t>(row) * stride +
-                                         rest * Element::bytes) *
-                       inputs[static_cast<size_t>(token) * pitch + static_cast<size_t>(rest)];
-            }
-            out[token * panel_rows + row] = sum;
-        }
-    }
-}
-
-template <typename Element, int rows>
-inline void multiply_row_block(const uint8_t* weights, size_t stride, int columns,
-                               const float* inputs, int count, float* out) {
-    const size_t pitch = static_cast<size_t>(columns);
-    int token = 0;
-    for (; token + 2 <= count; token += 2) {
-        multiply_block<Element, rows, 2>(weights, stride, columns,
-                                         inputs + static_cast<size_t>(token) * pitch,
-                                         out + token * panel_rows);
-    }
-    if (token < count) {
-        multiply_block<Element, rows, 1>(weights, stride, columns,
-                                         inputs + static_cast<size_t>(token) * pitch,
-                                         out + token * panel_rows);
-    }
-}
-
-template <typename Element>
-void multiply_rows(const void* weights, size_t stride, int rows, int columns, const float* inputs,
-                   int count, float* out) {
-    const uint8_t* bytes = static_cast<const uint8_t*>(weights);
-    int row = 0;
-    for (; row + 4 <= rows; row += 4) {
-        multiply_row_block<Element, 4>(bytes + static_cast<size_t>(row) * stride, stride, columns,
-                                       inputs, count, out + row);
-    }
-    for (; row < rows; ++row) {
-        multiply_row_block<Element, 1>(bytes + static_cast<size_t>(row) * stride, stride, columns,
-                                       inputs, count, out + row);
-    }
-}
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
               int32_t* totals, float* sums, float* low_sums) {
@@ -610,7 +527,8 @@ const Kernels wasm_kernels = {
      POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
      POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
     {},
-    {multiply_rows<F32>, multiply_rows<F16>, multiply_rows<BF16>},
+    {multiply_rows<FloatBlock<Floats, F32>>, multiply_rows<FloatBlock<Floats, F16>>,
+     multiply_rows<FloatBlock<Floats, BF16>>},
     quantise,
     normalise,
     gate,
