@@ -1,6 +1,6 @@
 /* The C API as a program that answers: a line of words on standard input, a line on standard output.
  *
- *   drive MODEL [CACHE_TYPE [CONTEXT [memory]]]
+ *   drive MODEL [CACHE_TYPE [CONTEXT [memory|reader]]]
  *
  *   step TOKEN…                          ok
  *   logits                               the bits of each, hexadecimal
@@ -218,6 +218,30 @@ static void* read_file(const char* path, size_t* size) {
     return data;
 }
 
+/* A pocketlm_reader's: `context` is an open file. */
+static int32_t read_part(void* context, uint64_t offset, void* to, size_t length) {
+    FILE* file = (FILE*)context;
+    return fseek(file, (long)offset, SEEK_SET) == 0 && fread(to, 1, length, file) == length ? 0 : 1;
+}
+
+/* The file is closed before the model is used: it is not needed any more. */
+static pocketlm_model* load_by_reader(const char* path, const pocketlm_model_options* options) {
+    pocketlm_reader reader;
+    pocketlm_model* model = NULL;
+    FILE* file = fopen(path, "rb");
+    if (file != NULL && fseek(file, 0, SEEK_END) == 0) {
+        reader.size = sizeof reader;
+        reader.bytes = (uint64_t)ftell(file);
+        reader.read = read_part;
+        reader.context = file;
+        model = pocketlm_model_load_reader(&reader, options);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return model;
+}
+
 int main(int argc, char** argv) {
     pocketlm_model_options options = pocketlm_model_options_default();
     pocketlm_model* model;
@@ -229,7 +253,9 @@ int main(int argc, char** argv) {
     }
     options.threads = 1;
     options.cache_type = argc > 2 ? argv[2] : NULL;
-    if (argc > 4) {
+    if (argc > 4 && strcmp(argv[4], "reader") == 0) {
+        model = load_by_reader(argv[1], &options);
+    } else if (argc > 4) {
         data = read_file(argv[1], &size);
         model = pocketlm_model_load_memory(data, size, &options);
     } else {

@@ -166,16 +166,19 @@ def test_a_chat_is_the_callers_text(drive: Path, desktop: Model, smollm2: Path) 
         assert native.token_bytes(desktop.tokenizer.eos_id) == b""
 
 
-def test_memory_serves_as_a_file(drive: Path, tmp_path: Path) -> None:
+def test_memory_and_readers_serve_as_a_file(drive: Path, tmp_path: Path) -> None:
     tiny.save("qwen2", tmp_path / "source")
     export(tmp_path / "source", tmp_path / "plain.gguf", "gguf")
     quantize(tmp_path / "source", tmp_path / "small.gguf", Goal(type="q8_0"))
     tokens = checkpoints.tokens(20)
     for file in ("plain.gguf", "small.gguf"):
-        assert_same_logits(drive, tmp_path / file, tokens, "q8", 0, "memory")
+        for source in ("memory", "reader"):
+            assert_same_logits(drive, tmp_path / file, tokens, "q8", 0, source)
     with Driver(drive, tmp_path / "plain.gguf", "q8", 0, "memory") as native:
         facts = native.facts()
         assert facts["mapped_bytes"] == facts["weight_bytes"]
+    with Driver(drive, tmp_path / "plain.gguf", "q8", 0, "reader") as native:
+        assert native.facts()["mapped_bytes"] == 0
 
 
 def test_what_is_wrong_is_told(drive: Path, smollm2: Path, tmp_path: Path) -> None:
