@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -11,6 +12,7 @@
 #endif
 
 #include "check.h"
+#include "fused.h"
 #include "half.h"
 #include "matrix.h"
 #include "product.h"
@@ -208,40 +210,6 @@ TEST(a_token_is_computed_alike_in_every_tile) {
                 std::vector<float> out(static_cast<size_t>(16 * size));
                 kernels->multiply[index][log](matrix.panel(0), tile.tile(), out.data());
                 CHECK(std::equal(out.begin(), out.end(), alone.begin()));
-            }
-        }
-    }
-}
-
-// Their integers are exact and their floats go in one order: a file gives the same text with both.
-TEST(tables_that_share_a_header_agree_to_the_bit) {
-    const std::vector<const Kernels*> tables = available_kernels();
-    const auto find = [&](const std::string& name) {
-        const auto found = std::find_if(tables.begin(), tables.end(),
-                                        [&](const Kernels* table) { return table->name == name; });
-        return found == tables.end() ? nullptr : *found;
-    };
-    for (const auto& [plain, newer] : {std::pair{"avx2", "avxvnni"}, std::pair{"neon", "i8mm"}}) {
-        const Kernels* const one = find(plain);
-        const Kernels* const other = find(newer);
-        if (other == nullptr) {
-            continue;
-        }
-        CHECK(one != nullptr);
-        ThreadPool pool(1, "");
-        for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
-            const Type type = reference::type_at(index);
-            Random random(13);
-            const int columns = reference::form_of(type).columns == 256 ? 1280 : 35 * 32;
-            const std::vector<uint8_t> data = reference::random_weights(type, 16, columns, random);
-            const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
-            for (int log = 0; 1 << log <= std::min(one->tile, other->tile); ++log) {
-                const Activations activations = random_activations(1 << log, columns, random);
-                std::vector<float> expected(static_cast<size_t>(16 << log));
-                std::vector<float> out = expected;
-                one->multiply[index][log](matrix.panel(0), activations.tile(), expected.data());
-                other->multiply[index][log](matrix.panel(0), activations.tile(), out.data());
-                CHECK(out == expected);
             }
         }
     }
@@ -679,6 +647,186 @@ TEST(low_rank_products_are_added_as_in_float64) {
             }
         }
     }
+}
+
+// A model gives the same logits, and so the same text, on every processor: each kernel of each table does to
+// the bit what the portable one does.
+namespace {
+
+// Calls with every table but the portable one.
+template <typename Body>
+void for_each_other_table(const Body& body) {
+    for (const Kernels* kernels : available_kernels()) {
+        if (kernels != &portable_kernels) {
+            body(*kernels);
+        }
+    }
+}
+
+void check_bits(const std::vector<float>& one, const std::vector<float>& other) {
+    CHECK_EQUAL(one.size(), other.size());
+    CHECK_EQUAL(std::memcmp(one.data(), other.data(), one.size() * sizeof(float)), 0);
+}
+
+}  // namespace
+
+TEST(products_agree_to_the_bit) {
+    for_each_other_table([](const Kernels& kernels) {
+        ThreadPool pool(1, kernels.name);
+        for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
+            const Type type = reference::type_at(index);
+            Random random(13);
+            const int columns = reference::form_of(type).columns == 256 ? 1280 : 35 * 32;
+            const std::vector<uint8_t> data = reference::random_weights(type, 16, columns, random);
+            const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
+            for (int log = 0; 1 << log <= kernels.tile; ++log) {
+                const Activations activations = random_activations(1 << log, columns, random);
+                std::vector<float> out(static_cast<size_t>(16 << log));
+                std::vector<float> expected = out;
+                kernels.multiply[index][log](matrix.panel(0), activations.tile(), out.data());
+                for (int row = 0; row < activations.size; ++row) {
+                    Activations one(1, columns);
+                    one.take(0, activations, row);
+                    portable_kernels.multiply[index][0](matrix.panel(0), one.tile(), expected.data() + 16 * row);
+                }
+                check_bits(out, expected);
+            }
+        }
+    });
+}
+
+TEST(rows_as_stored_agree_to_the_bit) {
+    for_each_other_table([](const Kernels& kernels) {
+        Random random(14);
+        for (Type type : {Type::F32, Type::F16, Type::BF16}) {
+            for (int columns : {1, 15, 16, 33, 576}) {
+                const int rows = 7;
+                const int count = 5;
+                const size_t stride = stored_row_bytes(type, columns);
+                const std::vector<uint8_t> data = reference::random_weights(type, rows, columns, random);
+                const std::vector<float> inputs = uniform(random, static_cast<size_t>(count * columns));
+                std::vector<float> out(count * 16);
+                std::vector<float> expected = out;
+                const int index = static_cast<int>(type);
+                kernels.multiply_rows[index](data.data(), stride, rows, columns, inputs.data(), count, out.data());
+                portable_kernels.multiply_rows[index](data.data(), stride, rows, columns, inputs.data(), count,
+                                                      expected.data());
+                check_bits(out, expected);
+            }
+        }
+    });
+}
+
+TEST(kernels_over_floats_agree_to_the_bit) {
+    for_each_other_table([](const Kernels& kernels) {
+        Random random(15);
+        for (int count : {1, 7, 16, 31, 32, 100, 576, 3072}) {
+            const size_t size = static_cast<size_t>(count);
+            std::vector<float> one = uniform(random, size);
+            const std::vector<float> other = uniform(random, size);
+            std::vector<float> out(size);
+            std::vector<float> expected(size);
+            kernels.normalise(one.data(), other.data(), 1e-5f, count, out.data());
+            portable_kernels.normalise(one.data(), other.data(), 1e-5f, count, expected.data());
+            check_bits(out, expected);
+            for (float spread : {1.0f, 30.0f, 100.0f}) {
+                std::vector<float> gates = one;
+                for (float& gate : gates) {
+                    gate *= spread;
+                }
+                kernels.gate(gates.data(), other.data(), count, out.data());
+                portable_kernels.gate(gates.data(), other.data(), count, expected.data());
+                check_bits(out, expected);
+                const float largest = kernels.largest(gates.data(), count);
+                CHECK_EQUAL(largest, portable_kernels.largest(gates.data(), count));
+                out = gates;
+                expected = gates;
+                CHECK_EQUAL(kernels.exponentials(out.data(), count, largest),
+                            portable_kernels.exponentials(expected.data(), count, largest));
+                check_bits(out, expected);
+            }
+        }
+    });
+}
+
+TEST(quantising_agrees_to_the_bit) {
+    for_each_other_table([](const Kernels& kernels) {
+        Random random(16);
+        const int columns = 1024;
+        std::vector<float> input = uniform(random, columns);
+        for (int i = 0; i < columns; i += 3) {
+            input[static_cast<size_t>(i)] *= 1e-3f;
+        }
+        Activations out(1, columns);
+        Activations expected(1, columns);
+        kernels.quantise(input.data(), columns, 0, 1, out.values.data(), out.scales.data(), out.totals.data(),
+                         out.sums.data(), out.low_sums.data());
+        portable_kernels.quantise(input.data(), columns, 0, 1, expected.values.data(), expected.scales.data(),
+                                  expected.totals.data(), expected.sums.data(), expected.low_sums.data());
+        CHECK(out.values == expected.values);
+        CHECK(out.totals == expected.totals);
+        check_bits(out.scales, expected.scales);
+        check_bits(out.sums, expected.sums);
+        check_bits(out.low_sums, expected.low_sums);
+        std::vector<uint16_t> halves(columns);
+        std::vector<uint16_t> expected_halves(columns);
+        kernels.half_from_float(input.data(), columns, halves.data());
+        portable_kernels.half_from_float(input.data(), columns, expected_halves.data());
+        CHECK(halves == expected_halves);
+    });
+}
+
+TEST(products_with_the_cache_and_of_adapters_agree_to_the_bit) {
+    Random random(17);
+    for_each_side([&](const Kernels& kernels, CacheType type, int width, int rows) {
+        const int index = static_cast<int>(type);
+        const std::vector<uint8_t> side = random_side(type, width, random);
+        const std::vector<float> queries = uniform(random, static_cast<size_t>(rows * width));
+        std::vector<float> scores(static_cast<size_t>(rows * 32));
+        std::vector<float> expected_scores = scores;
+        kernels.match_keys[index](rows, width, queries.data(), side.data(), scores.data());
+        portable_kernels.match_keys[index](rows, width, queries.data(), side.data(), expected_scores.data());
+        check_bits(scores, expected_scores);
+        std::vector<float> sums = queries;
+        std::vector<float> expected_sums = queries;
+        kernels.blend_values[index](rows, width, 23, scores.data(), side.data(), sums.data());
+        portable_kernels.blend_values[index](rows, width, 23, scores.data(), side.data(), expected_sums.data());
+        check_bits(sums, expected_sums);
+    });
+    for_each_other_table([&](const Kernels& kernels) {
+        const int rank = 13;
+        const int count = 9;
+        const std::vector<float> panel = uniform(random, rank * 16);
+        const std::vector<float> factors = uniform(random, rank * count);
+        std::vector<float> out = uniform(random, count * 16);
+        std::vector<float> expected = out;
+        kernels.add_low_rank(panel.data(), rank, factors.data(), rank, count, out.data());
+        portable_kernels.add_low_rank(panel.data(), rank, factors.data(), rank, count, expected.data());
+        check_bits(out, expected);
+    });
+}
+
+// Products whose sum with a number ends midway between two floats, or beside it by less than a float64 keeps.
+TEST(what_no_processor_fuses_is_rounded_once) {
+    Random random(18);
+    const auto check = [](float a, float b, float c) {
+        const float exact = std::fma(a, b, c);
+        CHECK_EQUAL(fused(a, b, c), exact);
+    };
+    for (int i = 0; i < 100000; ++i) {
+        // 2^24 + 1, and less or more by a product of tiny numbers.
+        const float tiny = uniform(random) * std::ldexp(1.0f, -static_cast<int>(random() % 60));
+        check(tiny, uniform(random), uniform(random));
+        check(1.0f + std::ldexp(1.0f, -12), 1.0f + std::ldexp(1.0f, -12), tiny);
+        check(4097.0f, 4097.0f, tiny);
+        check(4097.0f, -4097.0f, tiny);
+    }
+    for (float odd : {HUGE_VALF, -HUGE_VALF}) {
+        check(odd, 1.0f, 1.0f);
+        check(1.0f, 1.0f, odd);
+    }
+    CHECK(std::isnan(fused(std::nanf(""), 1.0f, 1.0f)));
+    CHECK(std::isnan(fused(HUGE_VALF, 0.0f, 1.0f)));
 }
 
 // The whole way of a product: quantise, tiles, panels, threads.

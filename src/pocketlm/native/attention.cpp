@@ -1,7 +1,6 @@
 #include "attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 namespace pocketlm {
@@ -16,6 +15,12 @@ void prefetch(const uint8_t* data, size_t bytes) {
     }
 }
 
+// e^(x - maximum), by the kernels: a C library's exponential is not the same everywhere.
+float exponential(const Kernels& kernels, float x, float maximum) {
+    kernels.exponentials(&x, 1, maximum);
+    return x;
+}
+
 }  // namespace
 
 void Softmaxes::clear() const {
@@ -23,14 +28,14 @@ void Softmaxes::clear() const {
     std::fill_n(weights(), rows_ * (1 + width_), 0.0f);
 }
 
-void Softmaxes::add(const Softmaxes& later) const {
+void Softmaxes::add(const Softmaxes& later, const Kernels& kernels) const {
     for (int row = 0; row < rows_; ++row) {
         const float largest = std::max(maxima()[row], later.maxima()[row]);
         if (largest == minus_infinity) {
             continue;  // neither has a position yet
         }
-        const float old_factor = std::exp(maxima()[row] - largest);
-        const float new_factor = std::exp(later.maxima()[row] - largest);
+        const float old_factor = exponential(kernels, maxima()[row], largest);
+        const float new_factor = exponential(kernels, later.maxima()[row], largest);
         maxima()[row] = largest;
         weights()[row] = weights()[row] * old_factor + later.weights()[row] * new_factor;
         float* const sum = sums() + row * width_;
@@ -101,9 +106,17 @@ void Attention::attend_all() const {
     for (int index = first + 1; index <= last_ / stretch_positions; ++index) {
         const Softmaxes stretch(scratch_.stretch(), count_, width);
         attend(index, stretch);
-        total.add(stretch);
+        total.add(stretch, kernels_);
     }
     total.write(queries_, cache_.head_dim());
+}
+
+int Attention::begin_of(int query, int base) const {
+    return std::clamp(queries_[query].first - base, 0, block_positions);
+}
+
+int Attention::end_of(int query, int base) const {
+    return std::clamp(queries_[query].last - base + 1, 0, block_positions);
 }
 
 void Attention::attend_block(int block, const Softmaxes& out) const {
@@ -119,22 +132,32 @@ void Attention::attend_block(int block, const Softmaxes& out) const {
         prefetch(cache_.keys(blocks_[block + 1], layer_, head_),
                  cache_side_bytes(cache_.key_type(), width));
     }
+    // What each row's sums are multiplied by, its maximum being a larger one now: of all rows at once.
+    float corrections[attention_rows] = {};
+    for (int i = 0; i < count_; ++i) {
+        const int begin = begin_of(i, base);
+        const int end = end_of(i, base);
+        if (begin < end) {
+            const float* const row = scratch_.scores() + i * block_positions;
+            const float largest = std::max(out.maxima()[i], kernels_.largest(row + begin, end - begin));
+            corrections[i] = out.maxima()[i] - largest;
+            out.maxima()[i] = largest;
+        }
+    }
+    kernels_.exponentials(corrections, count_, 0.0f);
     for (int i = 0; i < count_; ++i) {
         float* const row = scratch_.scores() + i * block_positions;
-        const int begin = std::clamp(queries_[i].first - base, 0, block_positions);
-        const int end = std::clamp(queries_[i].last - base + 1, 0, block_positions);
+        const int begin = begin_of(i, base);
+        const int end = end_of(i, base);
         if (begin >= end) {
             std::fill_n(row, used, 0.0f);
             continue;
         }
-        const float largest = kernels_.largest(row + begin, end - begin);
-        if (largest > out.maxima()[i]) {
-            const float correction = std::exp(out.maxima()[i] - largest);
-            out.maxima()[i] = largest;
-            out.weights()[i] *= correction;
+        if (corrections[i] != 1.0f) {
+            out.weights()[i] *= corrections[i];
             float* const sum = out.sums() + i * width;
             for (int dim = 0; dim < width; ++dim) {
-                sum[dim] *= correction;
+                sum[dim] *= corrections[i];
             }
         }
         std::fill(row, row + begin, 0.0f);

@@ -45,7 +45,7 @@ class Softmaxes {
     // Begin without positions.
     void clear() const;
     // Add the positions of `later`, which come after those that are here.
-    void add(const Softmaxes& later) const;
+    void add(const Softmaxes& later, const Kernels& kernels) const;
     // The blended values go to the queries' outputs, `count` floats each.
     void write(const Query* queries, int count) const;
 
@@ -88,6 +88,10 @@ class Attention {
 
   private:
     void attend_block(int block, const Softmaxes& out) const;
+
+    // Of the block that begins with position `base`, the positions that a query sees.
+    int begin_of(int query, int base) const;
+    int end_of(int query, int base) const;
 
     const KVCache& cache_;
     const int32_t* blocks_;

@@ -1,13 +1,5 @@
-// Attention's two products with a block of the cache, written once over vectors of 16 numbers.
-//
-// A kernel file gives `V`, its vector of 16 floats:
-//
-//   V::rows, V::together              how many query rows, and vectors of 16, share what is read
-//   V::all(number), V::load(floats)   and v.store(floats)
-//   V::halves(bytes)                  16 numbers of the cache as floats: float16, signed bytes, or
-//   V::bytes(bytes)                   nibbles, low or high ones of 16 bytes, meaning -8 … 7
-//   V::nibbles(bytes, high)
-//   a * b, and a.times(b, c)          a * b + c, fused where the processor can
+// Attention's two products with a block of the cache, written once over vectors of 16 numbers (`V`, see
+// sixteen.h).
 //
 // Each number is computed by the same operations however many rows go together.
 #pragma once

@@ -588,7 +588,7 @@ void Executor::attend_stretch(const Operation& operation, size_t index, int head
     arrived.store(0, std::memory_order_relaxed);
     const size_t first = index - static_cast<size_t>(stretch.index);
     for (size_t i = first + 1; i < first + static_cast<size_t>(stretch.count); ++i) {
-        partial(first).add(partial(i));
+        partial(first).add(partial(i), pool_->kernels());
     }
     partial(first).write(queries, shape_.head_dim);
 }

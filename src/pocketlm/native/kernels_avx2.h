@@ -6,11 +6,9 @@
 
 #include <immintrin.h>
 
-#include "cache_kernels.h"
+#include "float_kernels.h"
 #include "half.h"
 #include "kernels.h"
-#include "low_rank.h"
-#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -231,26 +229,28 @@ inline void multiply_halves(const Panel& panel, const Tile& tile, int first, flo
                     minimum = _mm256_mul_ps(super_minima[i], float_from_u8(scales + 16 + 8 * half));
                 } else if constexpr (layout.scales == Scales::super_signed) {
                     scale = _mm256_mul_ps(super_scales[i], float_from_s8(scales + 8 * half));
-                    minimum = _mm256_mul_ps(zero, scale);
                 } else if constexpr (layout.scales == Scales::row_steps) {
                     const __m256i code = _mm256_and_si256(codes[i], _mm256_set1_epi32(15));
                     codes[i] = _mm256_srli_epi32(codes[i], 4);
-                    scale = _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), steps[i], bases[i]);
-                    minimum = _mm256_mul_ps(zero, scale);
+                    scale = _mm256_and_ps(
+                        _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), steps[i], bases[i]),
+                        _mm256_castsi256_ps(_mm256_set1_epi32(scale_bits)));
                 } else {
                     scale = load_half(scales + 16 * half);
                     if constexpr (layout.scales == Scales::half_minimum) {
                         minimum = load_half(scales + 32 + 16 * half);
-                    } else {
-                        minimum = _mm256_mul_ps(zero, scale);
                     }
                 }
+                const int32_t* const activation_totals = tile.totals + group * size;
                 for (int token = 0; token < size; ++token) {
-                    const __m256 scaled = _mm256_mul_ps(
-                        dot<type, 0, 8>(words, values + token * group_columns), scale);
-                    __m256 sum = _mm256_fmadd_ps(
-                        scaled, _mm256_set1_ps(activation_scales[token]), sums[i][token]);
-                    if constexpr (!is_signed(layout)) {
+                    __m256 whole = dot<type, 0, 8>(words, values + token * group_columns);
+                    if constexpr (layout.zero != 0) {
+                        const float total = static_cast<float>(activation_totals[token]);
+                        whole = _mm256_sub_ps(whole, _mm256_set1_ps(layout.zero * total));
+                    }
+                    __m256 sum = _mm256_fmadd_ps(_mm256_mul_ps(whole, scale),
+                                                 _mm256_set1_ps(activation_scales[token]), sums[i][token]);
+                    if constexpr (has_minimum(layout)) {
                         sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(activation_sums[token]), sum);
                     }
                     sums[i][token] = sum;
@@ -278,23 +278,6 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         multiply_halves<type, size, 1>(panel, tile, 1, out);
     }
 }
-
-// Eight floats, for products with rows as stored.
-struct Floats {
-    using Vector = __m256;
-    static constexpr size_t width = 8;
-    static constexpr int tokens = 2;
-
-    static __m256 zero() { return _mm256_setzero_ps(); }
-    static __m256 load(const float* at) { return _mm256_loadu_ps(at); }
-    static __m256 times(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
-    static float sum(__m256 v) { return add_lanes(v); }
-    static __m256 f32(const uint8_t* at) { return _mm256_loadu_ps(reinterpret_cast<const float*>(at)); }
-    static __m256 f16(const uint8_t* at) { return load_half(at); }
-    static __m256 bf16(const uint8_t* at) {
-        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(at)), 16));
-    }
-};
 
 inline __m256 absolute(__m256 values) {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
@@ -341,98 +324,25 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
     }
 }
 
-void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
-    __m256 squares = _mm256_setzero_ps();
-    int i = 0;
-    for (; i + 8 <= count; i += 8) {
-        const __m256 values = _mm256_loadu_ps(input + i);
-        squares = _mm256_fmadd_ps(values, values, squares);
-    }
-    float sum = add_lanes(squares);
-    for (; i < count; ++i) {
-        sum += input[i] * input[i];
-    }
-    const float factor = 1.0f / __builtin_sqrtf(sum / static_cast<float>(count) + epsilon);
-    for (i = 0; i + 8 <= count; i += 8) {
-        _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(input + i),
-                                                              _mm256_set1_ps(factor)),
-                                                _mm256_loadu_ps(weight + i)));
-    }
-    for (; i < count; ++i) {
-        out[i] = input[i] * factor * weight[i];
-    }
-}
-
-// e^x by 2^n * e^r, |r| <= ln(2) / 2, with a polynomial of degree 6 (relative error below 2e-7); zero
-// where a normal float cannot hold it.
-inline __m256 exponential(__m256 x) {
-    const __m256 normal = _mm256_cmp_ps(x, _mm256_set1_ps(-87.0f), _CMP_GE_OQ);
-    x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-87.0f)), _mm256_set1_ps(88.0f));
-    const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504088896341f)),
-                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x);
-    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), r);
-    __m256 p = _mm256_set1_ps(1.0f / 720.0f);
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 120.0f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 24.0f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 6.0f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-    const __m256i exponent =
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
-    return _mm256_and_ps(normal, _mm256_mul_ps(p, _mm256_castsi256_ps(exponent)));
-}
-
-inline __m256 silu_times(__m256 x, __m256 y) {
-    const __m256 minus = _mm256_sub_ps(_mm256_setzero_ps(), x);
-    const __m256 divisor = _mm256_add_ps(_mm256_set1_ps(1.0f), exponential(minus));
-    return _mm256_mul_ps(_mm256_div_ps(x, divisor), y);
-}
-
-// The last, ragged vector goes by way of a buffer, so that every number is computed alike.
-struct Ragged {
-    alignas(32) float numbers[8] = {};
-    Ragged(const float* from, int count) {
-        for (int i = 0; i < count; ++i) {
-            numbers[i] = from[i];
-        }
-    }
-    __m256 vector() const { return _mm256_load_ps(numbers); }
-};
-
-inline void store_some(float* at, __m256 values, int count) {
-    alignas(32) float numbers[8];
-    _mm256_store_ps(numbers, values);
-    for (int i = 0; i < count; ++i) {
-        at[i] = numbers[i];
-    }
-}
-
-void gate(const float* gates, const float* up, int count, float* out) {
-    int i = 0;
-    for (; i + 8 <= count; i += 8) {
-        _mm256_storeu_ps(out + i,
-                         silu_times(_mm256_loadu_ps(gates + i), _mm256_loadu_ps(up + i)));
-    }
-    if (i < count) {
-        store_some(out + i,
-                   silu_times(Ragged(gates + i, count - i).vector(),
-                              Ragged(up + i, count - i).vector()),
-                   count - i);
-    }
-}
-
-// Sixteen floats, for the kernels of the cache and of adapters.
+// See sixteen.h.
 struct Sixteen {
     static constexpr int rows = 4;
     static constexpr int together = 1;
+    static constexpr int stored_rows = 2;
+    static constexpr int tokens = 2;
     __m256 low;
     __m256 high;
 
     static Sixteen all(float number) { return {_mm256_set1_ps(number), _mm256_set1_ps(number)}; }
     static Sixteen load(const float* at) { return {_mm256_loadu_ps(at), _mm256_loadu_ps(at + 8)}; }
+    static Sixteen floats(const uint8_t* at) { return load(reinterpret_cast<const float*>(at)); }
     static Sixteen halves(const uint8_t* at) { return {load_half(at), load_half(at + 16)}; }
+    static Sixteen brain_halves(const uint8_t* at) {
+        const auto widen = [](const uint8_t* from) {
+            return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(from)), 16));
+        };
+        return {widen(at), widen(at + 16)};
+    }
     static Sixteen signed_bytes(__m128i numbers) {
         return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(numbers)),
                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(numbers, 8)))};
@@ -447,52 +357,46 @@ struct Sixteen {
         _mm256_storeu_ps(at, low);
         _mm256_storeu_ps(at + 8, high);
     }
+    Sixteen operator+(Sixteen other) const {
+        return {_mm256_add_ps(low, other.low), _mm256_add_ps(high, other.high)};
+    }
+    Sixteen operator-(Sixteen other) const {
+        return {_mm256_sub_ps(low, other.low), _mm256_sub_ps(high, other.high)};
+    }
     Sixteen operator*(Sixteen other) const {
         return {_mm256_mul_ps(low, other.low), _mm256_mul_ps(high, other.high)};
+    }
+    Sixteen operator/(Sixteen other) const {
+        return {_mm256_div_ps(low, other.low), _mm256_div_ps(high, other.high)};
     }
     Sixteen times(Sixteen other, Sixteen plus) const {
         return {_mm256_fmadd_ps(low, other.low, plus.low),
                 _mm256_fmadd_ps(high, other.high, plus.high)};
     }
+    Sixteen max(Sixteen other) const {
+        return {_mm256_max_ps(low, other.low), _mm256_max_ps(high, other.high)};
+    }
+    Sixteen min(Sixteen other) const {
+        return {_mm256_min_ps(low, other.low), _mm256_min_ps(high, other.high)};
+    }
+    Sixteen rounded() const {
+        constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        return {_mm256_round_ps(low, nearest), _mm256_round_ps(high, nearest)};
+    }
+    Sixteen scaled(Sixteen exponents) const {
+        const auto power = [](__m256 n) {
+            const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+        };
+        return *this * Sixteen{power(exponents.low), power(exponents.high)};
+    }
+    Sixteen where_not_below(Sixteen x, Sixteen least) const {
+        return {_mm256_and_ps(_mm256_cmp_ps(x.low, least.low, _CMP_GE_OQ), low),
+                _mm256_and_ps(_mm256_cmp_ps(x.high, least.high, _CMP_GE_OQ), high)};
+    }
+    float sum() const { return add_lanes(_mm256_add_ps(low, high)); }
+    float largest() const { return largest_lane(_mm256_max_ps(low, high)); }
 };
-
-float largest(const float* values, int count) {
-    float found = values[0];
-    int i = 0;
-    if (count >= 8) {
-        __m256 lanes = _mm256_loadu_ps(values);
-        for (i = 8; i + 8 <= count; i += 8) {
-            lanes = _mm256_max_ps(lanes, _mm256_loadu_ps(values + i));
-        }
-        __m128 half = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
-        half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-        found = _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
-    }
-    for (; i < count; ++i) {
-        found = values[i] > found ? values[i] : found;
-    }
-    return found;
-}
-
-float exponentials(float* values, int count, float maximum) {
-    const __m256 shift = _mm256_set1_ps(maximum);
-    float sum = 0.0f;
-    __m256 sums = _mm256_setzero_ps();
-    int i = 0;
-    for (; i + 8 <= count; i += 8) {
-        const __m256 result = exponential(_mm256_sub_ps(_mm256_loadu_ps(values + i), shift));
-        _mm256_storeu_ps(values + i, result);
-        sums = _mm256_add_ps(sums, result);
-    }
-    if (i < count) {
-        const __m256 rest = Ragged(values + i, count - i).vector();
-        store_some(values + i, exponential(_mm256_sub_ps(rest, shift)), count - i);
-        for (; i < count; ++i) {
-            sum += values[i];
-        }
-    }
-    return add_lanes(sums) + sum;
-}
 
 void half_from_float(const float* input, int count, uint16_t* out) {
     int i = 0;
@@ -525,39 +429,30 @@ uint64_t read(const uint8_t* data, size_t size, bool halves) {
     return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
-#define POCKETLM_TILES(type) \
-    { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
-
-constexpr Kernels table(const char* name) {
-    return {
-        name,
-        4,
-        {{}, {}, {},
-         POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
-         POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
-         POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
-         POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
-         POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
-        {},
-        {multiply_rows<FloatBlock<Floats, F32>>, multiply_rows<FloatBlock<Floats, F16>>,
-         multiply_rows<FloatBlock<Floats, BF16>>},
-        quantise,
-        normalise,
-        gate,
-        {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
-         match_keys<Sixteen, CacheType::Q4>, match_keys<Sixteen, CacheType::F32>},
-        {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
-         blend_values<Sixteen, CacheType::Q4>, blend_values<Sixteen, CacheType::F32>},
-        add_low_rank<Sixteen>,
-        largest,
-        exponentials,
-        half_from_float,
-        read,
-        multiply_adds,
-    };
+// Puts the products of `type` and of the types after it into a table.
+template <int type>
+constexpr void set_products_from(Kernels& table) {
+    if constexpr (type < type_count) {
+        auto& tiles = table.multiply[type];
+        tiles[0] = multiply<static_cast<Type>(type), 1>;
+        tiles[1] = multiply<static_cast<Type>(type), 2>;
+        tiles[2] = multiply<static_cast<Type>(type), 4>;
+        set_products_from<type + 1>(table);
+    }
 }
 
-#undef POCKETLM_TILES
+constexpr Kernels table(const char* name) {
+    Kernels made = {};
+    made.name = name;
+    made.tile = 4;
+    set_products_from<static_cast<int>(Type::Q4_0)>(made);
+    set_float_kernels<Sixteen>(made);
+    made.quantise = quantise;
+    made.half_from_float = half_from_float;
+    made.read = read;
+    made.multiply_adds = multiply_adds;
+    return made;
+}
 
 }  // namespace
 }  // namespace pocketlm

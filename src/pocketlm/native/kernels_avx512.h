@@ -8,11 +8,9 @@
 
 #include <immintrin.h>
 
-#include "cache_kernels.h"
+#include "float_kernels.h"
 #include "half.h"
 #include "kernels.h"
-#include "low_rank.h"
-#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -164,8 +162,7 @@ class Groups {
     static constexpr Layout layout = layout_of(type);
     // Columns 0…15 and 16…31 have scales of their own.
     static constexpr bool halves = layout.scales == Scales::super_halves;
-    static constexpr bool has_minimum =
-        layout.scales == Scales::half_minimum || layout.scales == Scales::super_minimum;
+    static constexpr bool has_minimum = pocketlm::has_minimum(layout);
 
     __m512i words[8];
     __m512 scale;       // halves: of the first
@@ -201,9 +198,9 @@ class Groups {
             scale = _mm512_mul_ps(super_scale_, signed_bytes(scales));
         } else if constexpr (layout.scales == Scales::row_steps) {
             const __m512i code = _mm512_and_si512(codes_, _mm512_set1_epi32(15));
-            // Of 22 bits, see float_base.
+            // See float_base.
             scale = _mm512_and_ps(_mm512_fmadd_ps(_mm512_cvtepi32_ps(code), step_, base_),
-                                  _mm512_castsi512_ps(_mm512_set1_epi32(~3)));
+                                  _mm512_castsi512_ps(_mm512_set1_epi32(scale_bits)));
             codes_ = _mm512_srli_epi32(codes_, 4);
         } else {
             scale = load_half(scales);
@@ -342,75 +339,6 @@ void multiply_pair(const Panel& first, const Panel& second, const Tile& tile, fl
     _mm512_storeu_ps(second_out, second_sum[0]);
 }
 
-inline __mmask16 first_lanes(int count) {
-    return static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << count) - 1);
-}
-
-// Sixteen floats, or some, for products with rows as stored.
-struct Floats {
-    using Vector = __m512;
-
-    static __m512 load(const float* at) { return _mm512_loadu_ps(at); }
-    static __m512 load(const float* at, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, at); }
-    static __m512 widen(__m256i halves) {
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-    }
-    static __m512 f32(const uint8_t* at) { return _mm512_loadu_ps(at); }
-    static __m512 f32(const uint8_t* at, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, at); }
-    static __m512 f16(const uint8_t* at) { return load_half(at); }
-    static __m512 f16(const uint8_t* at, __mmask16 lanes) {
-        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, at));
-    }
-    static __m512 bf16(const uint8_t* at) {
-        return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
-    }
-    static __m512 bf16(const uint8_t* at, __mmask16 lanes) {
-        return widen(_mm256_maskz_loadu_epi16(lanes, at));
-    }
-};
-
-// Some rows times some tokens: what is left over of a row goes by a mask.
-template <typename Element>
-struct MaskedBlock {
-    static constexpr int tokens = 4;
-
-    template <int rows, int count>
-    static void multiply(const uint8_t* weights, size_t stride, int columns, const float* inputs, float* out) {
-        __m512 sums[rows][count];
-        for (int row = 0; row < rows; ++row) {
-            for (int token = 0; token < count; ++token) {
-                sums[row][token] = _mm512_setzero_ps();
-            }
-        }
-        const size_t pitch = static_cast<size_t>(columns);
-        const auto step = [&](int column, auto... lanes) {
-            const size_t at = static_cast<size_t>(column);
-            __m512 input[count];
-            for (int token = 0; token < count; ++token) {
-                input[token] = Floats::load(inputs + static_cast<size_t>(token) * pitch + at, lanes...);
-            }
-            for (int row = 0; row < rows; ++row) {
-                const __m512 weight = Element::template read<Floats>(
-                    weights + static_cast<size_t>(row) * stride + at * Element::bytes, lanes...);
-                for (int token = 0; token < count; ++token) {
-                    sums[row][token] = _mm512_fmadd_ps(weight, input[token], sums[row][token]);
-                }
-            }
-        };
-        int column = 0;
-        for (; column + 16 <= columns; column += 16) {
-            step(column);
-        }
-        if (column < columns) {
-            step(column, first_lanes(columns - column));
-        }
-        for (int row = 0; row < rows; ++row) {
-            for (int token = 0; token < count; ++token) {
-                out[token * panel_rows + row] = _mm512_reduce_add_ps(sums[row][token]);
-            }
-        }
-    }
-};
 // The sum of 16 signed bytes.
 inline int sum_of(__m128i bytes) {
     const __m128i sums = _mm_sad_epu8(_mm_xor_si128(bytes, _mm_set1_epi8(-128)), _mm_setzero_si128());
@@ -442,63 +370,22 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
     }
 }
 
-void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
-    __m512 squares = _mm512_setzero_ps();
-    for (int i = 0; i < count; i += 16) {
-        const __m512 values = _mm512_maskz_loadu_ps(first_lanes(count - i), input + i);
-        squares = _mm512_fmadd_ps(values, values, squares);
-    }
-    const float mean = _mm512_reduce_add_ps(squares) / static_cast<float>(count);
-    const __m512 factor = _mm512_set1_ps(1.0f / __builtin_sqrtf(mean + epsilon));
-    for (int i = 0; i < count; i += 16) {
-        const __mmask16 lanes = first_lanes(count - i);
-        const __m512 values = _mm512_maskz_loadu_ps(lanes, input + i);
-        const __m512 weights = _mm512_maskz_loadu_ps(lanes, weight + i);
-        _mm512_mask_storeu_ps(out + i, lanes,
-                              _mm512_mul_ps(_mm512_mul_ps(values, factor), weights));
-    }
-}
-
-// e^x by 2^n * e^r, |r| <= ln(2) / 2, with a polynomial of degree 6 (relative error below 2e-7); zero
-// where a normal float cannot hold it.
-inline __m512 exponential(__m512 x) {
-    const __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.0f), _CMP_GE_OQ);
-    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-103.0f)), _mm512_set1_ps(88.7f));
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f)),
-                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    __m512 p = _mm512_set1_ps(1.0f / 720.0f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return _mm512_maskz_scalef_ps(normal, p, n);
-}
-
-void gate(const float* gates, const float* up, int count, float* out) {
-    const __m512 one = _mm512_set1_ps(1.0f);
-    for (int i = 0; i < count; i += 16) {
-        const __mmask16 lanes = first_lanes(count - i);
-        const __m512 x = _mm512_maskz_loadu_ps(lanes, gates + i);
-        const __m512 y = _mm512_maskz_loadu_ps(lanes, up + i);
-        const __m512 minus = _mm512_sub_ps(_mm512_setzero_ps(), x);
-        const __m512 silu = _mm512_div_ps(x, _mm512_add_ps(one, exponential(minus)));
-        _mm512_mask_storeu_ps(out + i, lanes, _mm512_mul_ps(silu, y));
-    }
-}
-
-// Sixteen floats, for the kernels of the cache and of adapters.
+// See sixteen.h.
 struct Sixteen {
     static constexpr int rows = 8;
     static constexpr int together = 2;
+    static constexpr int stored_rows = 4;
+    static constexpr int tokens = 4;
     __m512 lanes;
 
     static Sixteen all(float number) { return {_mm512_set1_ps(number)}; }
     static Sixteen load(const float* at) { return {_mm512_loadu_ps(at)}; }
+    static Sixteen floats(const uint8_t* at) { return {_mm512_loadu_ps(at)}; }
     static Sixteen halves(const uint8_t* at) { return {load_half(at)}; }
+    static Sixteen brain_halves(const uint8_t* at) {
+        const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+        return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))};
+    }
     static Sixteen bytes(const uint8_t* at) {
         const __m128i numbers = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
         return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(numbers))};
@@ -513,32 +400,31 @@ struct Sixteen {
         return {_mm512_permutexvar_ps(indices, meanings)};
     }
     void store(float* at) const { _mm512_storeu_ps(at, lanes); }
+    Sixteen operator+(Sixteen other) const { return {_mm512_add_ps(lanes, other.lanes)}; }
+    Sixteen operator-(Sixteen other) const { return {_mm512_sub_ps(lanes, other.lanes)}; }
     Sixteen operator*(Sixteen other) const { return {_mm512_mul_ps(lanes, other.lanes)}; }
+    Sixteen operator/(Sixteen other) const { return {_mm512_div_ps(lanes, other.lanes)}; }
     Sixteen times(Sixteen other, Sixteen plus) const {
         return {_mm512_fmadd_ps(lanes, other.lanes, plus.lanes)};
     }
+    Sixteen max(Sixteen other) const { return {_mm512_max_ps(lanes, other.lanes)}; }
+    Sixteen min(Sixteen other) const { return {_mm512_min_ps(lanes, other.lanes)}; }
+    Sixteen rounded() const {
+        return {_mm512_roundscale_ps(lanes, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+    }
+    Sixteen scaled(Sixteen exponents) const { return {_mm512_scalef_ps(lanes, exponents.lanes)}; }
+    Sixteen where_not_below(Sixteen x, Sixteen least) const {
+        return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.lanes, least.lanes, _CMP_GE_OQ), lanes)};
+    }
+    float sum() const {
+        const __m256 eight =
+            _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+        __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+        four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+    }
+    float largest() const { return _mm512_reduce_max_ps(lanes); }
 };
-
-float largest(const float* values, int count) {
-    __m512 found = _mm512_set1_ps(values[0]);
-    for (int i = 0; i < count; i += 16) {
-        found = _mm512_max_ps(found, _mm512_mask_loadu_ps(found, first_lanes(count - i), values + i));
-    }
-    return _mm512_reduce_max_ps(found);
-}
-
-float exponentials(float* values, int count, float maximum) {
-    const __m512 shift = _mm512_set1_ps(maximum);
-    __m512 sum = _mm512_setzero_ps();
-    for (int i = 0; i < count; i += 16) {
-        const __mmask16 lanes = first_lanes(count - i);
-        const __m512 shifted = _mm512_sub_ps(_mm512_maskz_loadu_ps(lanes, values + i), shift);
-        const __m512 result = _mm512_maskz_mov_ps(lanes, exponential(shifted));
-        _mm512_mask_storeu_ps(values + i, lanes, result);
-        sum = _mm512_add_ps(sum, result);
-    }
-    return _mm512_reduce_add_ps(sum);
-}
 
 void half_from_float(const float* input, int count, uint16_t* out) {
     int i = 0;
@@ -581,27 +467,15 @@ constexpr void set_tiles_from(Kernels& table) {
 }
 
 constexpr Kernels table(const char* name, int tile) {
-    Kernels made = {
-        name,
-        tile,
-        {},
-        {},
-        {multiply_rows<MaskedBlock<F32>>, multiply_rows<MaskedBlock<F16>>, multiply_rows<MaskedBlock<BF16>>},
-        quantise,
-        normalise,
-        gate,
-        {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
-         match_keys<Sixteen, CacheType::Q4>, match_keys<Sixteen, CacheType::F32>},
-        {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
-         blend_values<Sixteen, CacheType::Q4>, blend_values<Sixteen, CacheType::F32>},
-        add_low_rank<Sixteen>,
-        largest,
-        exponentials,
-        half_from_float,
-        read,
-        multiply_adds,
-    };
+    Kernels made = {};
+    made.name = name;
+    made.tile = tile;
     set_tiles_from<static_cast<int>(Type::Q4_0)>(made);
+    set_float_kernels<Sixteen>(made);
+    made.quantise = quantise;
+    made.half_from_float = half_from_float;
+    made.read = read;
+    made.multiply_adds = multiply_adds;
     return made;
 }
 

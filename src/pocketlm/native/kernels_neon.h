@@ -6,11 +6,9 @@
 
 #include <arm_neon.h>
 
-#include "cache_kernels.h"
+#include "float_kernels.h"
 #include "half.h"
 #include "kernels.h"
-#include "low_rank.h"
-#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -147,6 +145,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         const uint8_t* super = panel.data + super_at(layout, group);
         const Activations<size> activations(tile.values + group * size * group_columns);
         const float* activation_scales = tile.scales + group * size;
+        const int32_t* activation_totals = tile.totals + group * size;
         const float* activation_sums = tile.sums + group * size;
         const float* activation_low = tile.low_sums + group * size;
         for (int v = 0; v < vectors; ++v) {
@@ -184,25 +183,31 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                                               float_from_u8(scales + panel_rows + row)));
             } else if constexpr (layout.scales == Scales::super_signed) {
                 scale = vmulq_f32(load_half(super + 2 * row), float_from_s8(scales + row));
-                minimum = vmulq_n_f32(scale, zero);
             } else if constexpr (layout.scales == Scales::row_steps) {
                 const uint32x4_t codes = vshlq_u32(vreinterpretq_u32_u8(vld1q_u8(super + 4 * row)),
                                                    vdupq_n_s32(-4 * (group % super_groups)));
                 scale = vfmaq_f32(load_half(panel.data + 2 * row),
                                   vcvtq_f32_u32(vandq_u32(codes, vdupq_n_u32(15))),
                                   load_half(panel.data + 32 + 2 * row));
-                minimum = vmulq_n_f32(scale, zero);
+                scale = vreinterpretq_f32_s32(
+                    vandq_s32(vreinterpretq_s32_f32(scale), vdupq_n_s32(scale_bits)));
             } else {
                 scale = load_half(scales + 2 * row);
-                minimum = layout.scales == Scales::half_minimum ? load_half(scales + 32 + 2 * row)
-                                                                : vmulq_n_f32(scale, zero);
+                if constexpr (has_minimum(layout)) {
+                    minimum = load_half(scales + 32 + 2 * row);
+                }
             }
-            int32x4_t whole[size];
-            dot<0, 2>(words, activations, whole);
+            int32x4_t dots[size];
+            dot<0, 2>(words, activations, dots);
             for (int token = 0; token < size; ++token) {
-                const float32x4_t scaled = vmulq_f32(vcvtq_f32_s32(whole[token]), scale);
-                sums[token][v] = vfmaq_n_f32(sums[token][v], scaled, activation_scales[token]);
-                if constexpr (!is_signed(layout)) {
+                float32x4_t whole = vcvtq_f32_s32(dots[token]);
+                if constexpr (layout.zero != 0) {
+                    const float total = static_cast<float>(activation_totals[token]);
+                    whole = vsubq_f32(whole, vdupq_n_f32(layout.zero * total));
+                }
+                sums[token][v] =
+                    vfmaq_n_f32(sums[token][v], vmulq_f32(whole, scale), activation_scales[token]);
+                if constexpr (has_minimum(layout)) {
                     sums[token][v] = vfmaq_n_f32(sums[token][v], minimum, activation_sums[token]);
                 }
             }
@@ -214,23 +219,6 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         }
     }
 }
-
-// Four floats, for products with rows as stored.
-struct Floats {
-    using Vector = float32x4_t;
-    static constexpr size_t width = 4;
-    static constexpr int tokens = 4;
-
-    static float32x4_t zero() { return vdupq_n_f32(0.0f); }
-    static float32x4_t load(const float* at) { return vld1q_f32(at); }
-    static float32x4_t times(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmaq_f32(c, a, b); }
-    static float sum(float32x4_t v) { return vaddvq_f32(v); }
-    static float32x4_t f32(const uint8_t* at) { return vreinterpretq_f32_u8(vld1q_u8(at)); }
-    static float32x4_t f16(const uint8_t* at) { return load_half(at); }
-    static float32x4_t bf16(const uint8_t* at) {
-        return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(at)), 16));
-    }
-};
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
               int32_t* totals, float* sums, float* low_sums) {
@@ -265,84 +253,12 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
     }
 }
 
-void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
-    float32x4_t squares = vdupq_n_f32(0.0f);
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const float32x4_t values = vld1q_f32(input + i);
-        squares = vfmaq_f32(squares, values, values);
-    }
-    float sum = vaddvq_f32(squares);
-    for (; i < count; ++i) {
-        sum += input[i] * input[i];
-    }
-    const float factor = 1.0f / __builtin_sqrtf(sum / static_cast<float>(count) + epsilon);
-    for (i = 0; i + 4 <= count; i += 4) {
-        vst1q_f32(out + i,
-                  vmulq_f32(vmulq_n_f32(vld1q_f32(input + i), factor), vld1q_f32(weight + i)));
-    }
-    for (; i < count; ++i) {
-        out[i] = input[i] * factor * weight[i];
-    }
-}
-
-// e^x by 2^n * e^r, |r| <= ln(2) / 2, with a polynomial of degree 6 (relative error below 2e-7); zero
-// where a normal float cannot hold it.
-inline float32x4_t exponential(float32x4_t x) {
-    const uint32x4_t normal = vcgeq_f32(x, vdupq_n_f32(-87.0f));
-    x = vminq_f32(vmaxq_f32(x, vdupq_n_f32(-87.0f)), vdupq_n_f32(88.0f));
-    const float32x4_t n = vrndnq_f32(vmulq_n_f32(x, 1.44269504088896341f));
-    float32x4_t r = vfmsq_n_f32(x, n, 0.693359375f);
-    r = vfmsq_n_f32(r, n, -2.12194440e-4f);
-    float32x4_t p = vdupq_n_f32(1.0f / 720.0f);
-    p = vfmaq_f32(vdupq_n_f32(1.0f / 120.0f), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f / 24.0f), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f / 6.0f), p, r);
-    p = vfmaq_f32(vdupq_n_f32(0.5f), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
-    const int32x4_t exponent = vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23);
-    const float32x4_t result = vmulq_f32(p, vreinterpretq_f32_s32(exponent));
-    return vreinterpretq_f32_u32(vandq_u32(normal, vreinterpretq_u32_f32(result)));
-}
-
-inline float32x4_t silu_times(float32x4_t x, float32x4_t y) {
-    const float32x4_t divisor = vaddq_f32(vdupq_n_f32(1.0f), exponential(vnegq_f32(x)));
-    return vmulq_f32(vdivq_f32(x, divisor), y);
-}
-
-// The last, ragged vector goes by way of a buffer, so that every number is computed alike.
-inline float32x4_t load_some(const float* at, int count) {
-    float numbers[4] = {};
-    for (int i = 0; i < count; ++i) {
-        numbers[i] = at[i];
-    }
-    return vld1q_f32(numbers);
-}
-
-inline void store_some(float* at, float32x4_t values, int count) {
-    float numbers[4];
-    vst1q_f32(numbers, values);
-    for (int i = 0; i < count; ++i) {
-        at[i] = numbers[i];
-    }
-}
-
-void gate(const float* gates, const float* up, int count, float* out) {
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        vst1q_f32(out + i, silu_times(vld1q_f32(gates + i), vld1q_f32(up + i)));
-    }
-    if (i < count) {
-        const int rest = count - i;
-        store_some(out + i, silu_times(load_some(gates + i, rest), load_some(up + i, rest)), rest);
-    }
-}
-
-// Sixteen floats, for the kernels of the cache and of adapters.
+// See sixteen.h.
 struct Sixteen {
     static constexpr int rows = 4;
     static constexpr int together = 1;
+    static constexpr int stored_rows = 2;
+    static constexpr int tokens = 2;
     float32x4_t quarters[4];
 
     template <typename Quarter>
@@ -355,8 +271,16 @@ struct Sixteen {
     static Sixteen load(const float* at) {
         return each([&](int i) { return vld1q_f32(at + 4 * i); });
     }
+    static Sixteen floats(const uint8_t* at) {
+        return each([&](int i) { return vreinterpretq_f32_u8(vld1q_u8(at + 16 * i)); });
+    }
     static Sixteen halves(const uint8_t* at) {
         return each([&](int i) { return load_half(at + 8 * i); });
+    }
+    static Sixteen brain_halves(const uint8_t* at) {
+        return each([&](int i) {
+            return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(at + 8 * i)), 16));
+        });
     }
     static Sixteen signed_bytes(int8x16_t numbers) {
         const int16x8_t low = vmovl_s8(vget_low_s8(numbers));
@@ -379,50 +303,53 @@ struct Sixteen {
             vst1q_f32(at + 4 * i, quarters[i]);
         }
     }
+    Sixteen operator+(const Sixteen& other) const {
+        return each([&](int i) { return vaddq_f32(quarters[i], other.quarters[i]); });
+    }
+    Sixteen operator-(const Sixteen& other) const {
+        return each([&](int i) { return vsubq_f32(quarters[i], other.quarters[i]); });
+    }
     Sixteen operator*(const Sixteen& other) const {
         return each([&](int i) { return vmulq_f32(quarters[i], other.quarters[i]); });
+    }
+    Sixteen operator/(const Sixteen& other) const {
+        return each([&](int i) { return vdivq_f32(quarters[i], other.quarters[i]); });
     }
     Sixteen times(const Sixteen& other, const Sixteen& plus) const {
         return each(
             [&](int i) { return vfmaq_f32(plus.quarters[i], quarters[i], other.quarters[i]); });
     }
+    Sixteen max(const Sixteen& other) const {
+        return each([&](int i) { return vmaxq_f32(quarters[i], other.quarters[i]); });
+    }
+    Sixteen min(const Sixteen& other) const {
+        return each([&](int i) { return vminq_f32(quarters[i], other.quarters[i]); });
+    }
+    Sixteen rounded() const {
+        return each([&](int i) { return vrndnq_f32(quarters[i]); });
+    }
+    Sixteen scaled(const Sixteen& exponents) const {
+        return each([&](int i) {
+            const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(exponents.quarters[i]), vdupq_n_s32(127));
+            return vmulq_f32(quarters[i], vreinterpretq_f32_s32(vshlq_n_s32(biased, 23)));
+        });
+    }
+    Sixteen where_not_below(const Sixteen& x, const Sixteen& least) const {
+        return each([&](int i) {
+            const uint32x4_t kept = vcgeq_f32(x.quarters[i], least.quarters[i]);
+            return vreinterpretq_f32_u32(vandq_u32(kept, vreinterpretq_u32_f32(quarters[i])));
+        });
+    }
+    float sum() const {
+        const float32x4_t four = vaddq_f32(vaddq_f32(quarters[0], quarters[2]),
+                                           vaddq_f32(quarters[1], quarters[3]));
+        const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+        return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+    }
+    float largest() const {
+        return vmaxvq_f32(vmaxq_f32(vmaxq_f32(quarters[0], quarters[1]), vmaxq_f32(quarters[2], quarters[3])));
+    }
 };
-
-float largest(const float* values, int count) {
-    float found = values[0];
-    int i = 0;
-    if (count >= 4) {
-        float32x4_t lanes = vld1q_f32(values);
-        for (i = 4; i + 4 <= count; i += 4) {
-            lanes = vmaxq_f32(lanes, vld1q_f32(values + i));
-        }
-        found = vmaxvq_f32(lanes);
-    }
-    for (; i < count; ++i) {
-        found = values[i] > found ? values[i] : found;
-    }
-    return found;
-}
-
-float exponentials(float* values, int count, float maximum) {
-    const float32x4_t shift = vdupq_n_f32(maximum);
-    float32x4_t sums = vdupq_n_f32(0.0f);
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const float32x4_t result = exponential(vsubq_f32(vld1q_f32(values + i), shift));
-        vst1q_f32(values + i, result);
-        sums = vaddq_f32(sums, result);
-    }
-    float sum = vaddvq_f32(sums);
-    if (i < count) {
-        const float32x4_t rest = load_some(values + i, count - i);
-        store_some(values + i, exponential(vsubq_f32(rest, shift)), count - i);
-        for (; i < count; ++i) {
-            sum += values[i];
-        }
-    }
-    return sum;
-}
 
 void half_from_float(const float* input, int count, uint16_t* out) {
     int i = 0;
@@ -462,28 +389,15 @@ constexpr void set_tiles_from(Kernels& table) {
 
 template <int tile>
 constexpr Kernels table(const char* name) {
-    Kernels made = {
-        name,
-        tile,
-        {},
-        {},
-        {multiply_rows<FloatBlock<Floats, F32>>, multiply_rows<FloatBlock<Floats, F16>>,
-         multiply_rows<FloatBlock<Floats, BF16>>},
-        quantise,
-        normalise,
-        gate,
-        {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
-         match_keys<Sixteen, CacheType::Q4>, match_keys<Sixteen, CacheType::F32>},
-        {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
-         blend_values<Sixteen, CacheType::Q4>, blend_values<Sixteen, CacheType::F32>},
-        add_low_rank<Sixteen>,
-        largest,
-        exponentials,
-        half_from_float,
-        read,
-        multiply_adds,
-    };
+    Kernels made = {};
+    made.name = name;
+    made.tile = tile;
     set_tiles_from<tile, static_cast<int>(Type::Q4_0)>(made);
+    set_float_kernels<Sixteen>(made);
+    made.quantise = quantise;
+    made.half_from_float = half_from_float;
+    made.read = read;
+    made.multiply_adds = multiply_adds;
     return made;
 }
 

@@ -1,15 +1,36 @@
-// Kernels in plain C++: for any processor, and the form the vector kernels are tested against.
+// Kernels in plain C++: for any processor, and the form the vector kernels are tested against, to the bit.
 #include <cmath>
 #include <cstring>
 
-#include "cache_kernels.h"
+#include "float_kernels.h"
+#include "fused.h"
 #include "kernels.h"
-#include "low_rank.h"
 #include "panel.h"
-#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
+
+// What a group comes to: its products, each 16 columns' with a scale of their own, ...
+inline float add_halves(const Affine& low, const Affine& high, int low_dot, int high_dot, const Tile& tile,
+                        int at, float sum) {
+    const float scaled = fused(static_cast<float>(low_dot), low.scale, static_cast<float>(high_dot) * high.scale);
+    sum = fused(scaled, tile.scales[at], sum);
+    sum = fused(low.minimum, tile.low_sums[at], sum);
+    return fused(high.minimum, tile.sums[at] - tile.low_sums[at], sum);
+}
+
+// ... or all with one. Whole numbers and halves are exact: only products with scales are rounded.
+template <Type type>
+inline float add_whole(const Affine& affine, int dot, const Tile& tile, int at, float sum) {
+    constexpr Layout layout = layout_of(type);
+    float scale = affine.scale;
+    if constexpr (layout.scales == Scales::row_steps) {
+        scale = float_from_bits(bits_from_float(scale) & static_cast<uint32_t>(scale_bits));
+    }
+    const float whole = static_cast<float>(dot) - layout.zero * static_cast<float>(tile.totals[at]);
+    sum = fused(whole * scale, tile.scales[at], sum);
+    return has_minimum(layout) ? fused(affine.minimum, tile.sums[at], sum) : sum;
+}
 
 template <Type type, int size>
 void multiply(const Panel& panel, const Tile& tile, float* out) {
@@ -35,32 +56,16 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                     low_dot += quants[column] * values[column];
                     high_dot += quants[16 + column] * values[16 + column];
                 }
-                const float scaled = low.scale * static_cast<float>(low_dot) +
-                                     high.scale * static_cast<float>(high_dot);
-                const float minima = low.minimum * tile.low_sums[at] +
-                                     high.minimum * (tile.sums[at] - tile.low_sums[at]);
-                out[token * panel_rows + row] += scaled * tile.scales[at] + minima;
+                float& sum = out[token * panel_rows + row];
+                if constexpr (layout.scales == Scales::super_halves) {
+                    sum = add_halves(low, high, low_dot, high_dot, tile, at, sum);
+                } else {
+                    sum = add_whole<type>(low, low_dot + high_dot, tile, at, sum);
+                }
             }
         }
     }
 }
-
-template <typename Element>
-struct PlainBlock {
-    static constexpr int tokens = 1;
-
-    template <int rows, int count>
-    static void multiply(const uint8_t* weights, size_t stride, int columns, const float* inputs, float* out) {
-        for (int row = 0; row < rows; ++row) {
-            const uint8_t* at = weights + static_cast<size_t>(row) * stride;
-            float partial[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-            for (int column = 0; column < columns; ++column, at += Element::bytes) {
-                partial[column % 4] += Element::read_one(at) * inputs[column];
-            }
-            out[row] = (partial[0] + partial[1]) + (partial[2] + partial[3]);
-        }
-    }
-};
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
               int32_t* totals, float* sums, float* low_sums) {
@@ -89,29 +94,12 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
     }
 }
 
-void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
-    float squares[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (int i = 0; i < count; ++i) {
-        squares[i % 4] += input[i] * input[i];
-    }
-    const float mean =
-        ((squares[0] + squares[1]) + (squares[2] + squares[3])) / static_cast<float>(count);
-    const float factor = 1.0f / std::sqrt(mean + epsilon);
-    for (int i = 0; i < count; ++i) {
-        out[i] = input[i] * factor * weight[i];
-    }
-}
-
-void gate(const float* gates, const float* up, int count, float* out) {
-    for (int i = 0; i < count; ++i) {
-        out[i] = gates[i] / (1.0f + std::exp(-gates[i])) * up[i];
-    }
-}
-
-// Sixteen floats, for the kernels of the cache and of adapters.
+// See sixteen.h.
 struct Sixteen {
     static constexpr int rows = 1;
     static constexpr int together = 1;
+    static constexpr int stored_rows = 1;
+    static constexpr int tokens = 1;
     float lanes[16];
 
     template <typename Number>
@@ -128,8 +116,16 @@ struct Sixteen {
     static Sixteen load(const float* at) {
         return each([&](int i) { return at[i]; });
     }
+    static Sixteen floats(const uint8_t* at) {
+        Sixteen result;
+        std::memcpy(result.lanes, at, sizeof result.lanes);
+        return result;
+    }
     static Sixteen halves(const uint8_t* at) {
         return each([&](int i) { return float_from_f16(half_at(at, i)); });
+    }
+    static Sixteen brain_halves(const uint8_t* at) {
+        return each([&](int i) { return float_from_bf16(half_at(at, i)); });
     }
     static Sixteen bytes(const uint8_t* at) {
         return each([&](int i) { return static_cast<float>(static_cast<int8_t>(at[i])); });
@@ -138,30 +134,57 @@ struct Sixteen {
         return each([&](int i) { return static_cast<float>((high ? at[i] >> 4 : at[i] & 15) - 8); });
     }
     void store(float* at) const { std::memcpy(at, lanes, sizeof lanes); }
+    Sixteen operator+(const Sixteen& other) const {
+        return each([&](int i) { return lanes[i] + other.lanes[i]; });
+    }
+    Sixteen operator-(const Sixteen& other) const {
+        return each([&](int i) { return lanes[i] - other.lanes[i]; });
+    }
     Sixteen operator*(const Sixteen& other) const {
         return each([&](int i) { return lanes[i] * other.lanes[i]; });
     }
+    Sixteen operator/(const Sixteen& other) const {
+        return each([&](int i) { return lanes[i] / other.lanes[i]; });
+    }
     Sixteen times(const Sixteen& other, const Sixteen& plus) const {
-        return each([&](int i) { return lanes[i] * other.lanes[i] + plus.lanes[i]; });
+        return each([&](int i) { return fused(lanes[i], other.lanes[i], plus.lanes[i]); });
+    }
+    Sixteen max(const Sixteen& other) const {
+        return each([&](int i) { return lanes[i] > other.lanes[i] ? lanes[i] : other.lanes[i]; });
+    }
+    Sixteen min(const Sixteen& other) const {
+        return each([&](int i) { return lanes[i] < other.lanes[i] ? lanes[i] : other.lanes[i]; });
+    }
+    Sixteen rounded() const {
+        return each([&](int i) { return std::nearbyintf(lanes[i]); });
+    }
+    Sixteen scaled(const Sixteen& exponents) const {
+        return each([&](int i) {
+            const int biased = static_cast<int>(exponents.lanes[i]) + 127;
+            return lanes[i] * float_from_bits(static_cast<uint32_t>(biased) << 23);
+        });
+    }
+    Sixteen where_not_below(const Sixteen& x, const Sixteen& least) const {
+        return each([&](int i) { return x.lanes[i] >= least.lanes[i] ? lanes[i] : 0.0f; });
+    }
+    float sum() const {
+        float sums[16];
+        store(sums);
+        for (int other = 8; other > 0; other /= 2) {
+            for (int i = 0; i < other; ++i) {
+                sums[i] += sums[i + other];
+            }
+        }
+        return sums[0];
+    }
+    float largest() const {
+        float found = lanes[0];
+        for (int i = 1; i < 16; ++i) {
+            found = lanes[i] > found ? lanes[i] : found;
+        }
+        return found;
     }
 };
-
-float largest(const float* values, int count) {
-    float found = values[0];
-    for (int i = 1; i < count; ++i) {
-        found = values[i] > found ? values[i] : found;
-    }
-    return found;
-}
-
-float exponentials(float* values, int count, float maximum) {
-    float sum = 0.0f;
-    for (int i = 0; i < count; ++i) {
-        values[i] = std::exp(values[i] - maximum);
-        sum += values[i];
-    }
-    return sum;
-}
 
 void half_from_float(const float* input, int count, uint16_t* out) {
     for (int i = 0; i < count; ++i) {
@@ -205,35 +228,33 @@ long long multiply_adds(int repetitions) {
     return static_cast<long long>(count) * repetitions;
 }
 
-#define POCKETLM_TILES(type) \
-    { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
+// Puts the products of `type` and of the types after it into a table.
+template <int type>
+constexpr void set_products_from(Kernels& table) {
+    if constexpr (type < type_count) {
+        auto& tiles = table.multiply[type];
+        tiles[0] = multiply<static_cast<Type>(type), 1>;
+        tiles[1] = multiply<static_cast<Type>(type), 2>;
+        tiles[2] = multiply<static_cast<Type>(type), 4>;
+        set_products_from<type + 1>(table);
+    }
+}
+
+constexpr Kernels table() {
+    Kernels made = {};
+    made.name = "portable";
+    made.tile = 4;
+    set_products_from<static_cast<int>(Type::Q4_0)>(made);
+    set_float_kernels<Sixteen>(made);
+    made.quantise = quantise;
+    made.half_from_float = half_from_float;
+    made.read = read;
+    made.multiply_adds = multiply_adds;
+    return made;
+}
 
 }  // namespace
 
-const Kernels portable_kernels = {
-    "portable",
-    4,
-    {{}, {}, {},
-     POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
-     POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
-     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
-     POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
-     POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
-    {},
-    {multiply_rows<PlainBlock<F32>>, multiply_rows<PlainBlock<F16>>, multiply_rows<PlainBlock<BF16>>},
-    quantise,
-    normalise,
-    gate,
-    {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
-     match_keys<Sixteen, CacheType::Q4>, match_keys<Sixteen, CacheType::F32>},
-    {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
-     blend_values<Sixteen, CacheType::Q4>, blend_values<Sixteen, CacheType::F32>},
-    add_low_rank<Sixteen>,
-    largest,
-    exponentials,
-    half_from_float,
-    read,
-    multiply_adds,
-};
+const Kernels portable_kernels = table();
 
 }  // namespace pocketlm

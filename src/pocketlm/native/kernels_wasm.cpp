@@ -11,11 +11,10 @@
 
 #include <type_traits>
 
-#include "cache_kernels.h"
+#include "float_kernels.h"
+#include "fused.h"
 #include "half.h"
 #include "kernels.h"
-#include "low_rank.h"
-#include "row_kernels.h"
 
 namespace pocketlm {
 namespace {
@@ -25,8 +24,37 @@ constexpr int vectors = panel_rows / vector_rows;
 
 inline v128_t add(v128_t a, v128_t b) { return wasm_f32x4_add(a, b); }
 inline v128_t times(v128_t a, v128_t b) { return wasm_f32x4_mul(a, b); }
-// a * b + c in two roundings: SIMD128 has no fused form that is the same everywhere.
-inline v128_t times_plus(v128_t a, v128_t b, v128_t c) { return add(times(a, b), c); }
+
+// a * b + c, rounded once.
+#if defined(__wasm_relaxed_simd__)
+// Where a browser rounds twice, the page takes the other module.
+inline v128_t times_plus(v128_t a, v128_t b, v128_t c) { return wasm_f32x4_relaxed_madd(a, b, c); }
+#else
+// As `fused`, four times.
+inline v128_t times_plus(v128_t a, v128_t b, v128_t c) {
+    const auto widen_low = [](v128_t v) { return wasm_f64x2_promote_low_f32x4(v); };
+    const auto widen_high = [](v128_t v) {
+        return wasm_f64x2_promote_low_f32x4(wasm_i64x2_shuffle(v, v, 1, 1));
+    };
+    const v128_t low = wasm_f64x2_add(wasm_f64x2_mul(widen_low(a), widen_low(b)), widen_low(c));
+    const v128_t high = wasm_f64x2_add(wasm_f64x2_mul(widen_high(a), widen_high(b)), widen_high(c));
+    const v128_t rest = wasm_v128_and(wasm_i32x4_shuffle(low, high, 0, 2, 4, 6),
+                                      wasm_i32x4_const_splat(float_rest));
+    if (__builtin_expect(wasm_v128_any_true(wasm_i32x4_eq(rest, wasm_i32x4_const_splat(float_midway))), 0)) {
+        alignas(16) float one[4];
+        alignas(16) float other[4];
+        alignas(16) float sum[4];
+        wasm_v128_store(one, a);
+        wasm_v128_store(other, b);
+        wasm_v128_store(sum, c);
+        for (int i = 0; i < 4; ++i) {
+            sum[i] = std::fma(one[i], other[i], sum[i]);
+        }
+        return wasm_v128_load(sum);
+    }
+    return wasm_i64x2_shuffle(wasm_f32x4_demote_f64x2_zero(low), wasm_f32x4_demote_f64x2_zero(high), 0, 2);
+}
+#endif
 
 // As float_from_f16.
 inline v128_t float_from_halves(v128_t halves) {
@@ -193,6 +221,7 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         const uint8_t* const super = panel.data + super_at(layout, group);
         const int8_t* const values = tile.values + group * size * group_columns;
         const float* const activation_scales = tile.scales + group * size;
+        const int32_t* const activation_totals = tile.totals + group * size;
         const float* const activation_sums = tile.sums + group * size;
         const float* const activation_low = tile.low_sums + group * size;
         for (int v = 0; v < vectors; ++v) {
@@ -226,25 +255,29 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                                                float_from_u8(scales + panel_rows + row)));
             } else if constexpr (layout.scales == Scales::super_signed) {
                 scale = times(load_halves(super + 2 * row), float_from_s8(scales + row));
-                minimum = times(scale, zero);
             } else if constexpr (layout.scales == Scales::row_steps) {
                 const v128_t codes = wasm_u32x4_shr(wasm_v128_load(super + 4 * row),
                                                     static_cast<uint32_t>(4 * (group % super_groups)));
                 const v128_t code =
                     wasm_f32x4_convert_i32x4(wasm_v128_and(codes, wasm_i32x4_const_splat(15)));
-                scale = times_plus(code, load_halves(panel.data + 32 + 2 * row),
-                                   load_halves(panel.data + 2 * row));
-                minimum = times(scale, zero);
+                // The product has 15 digits, and is exact.
+                scale = add(times(code, load_halves(panel.data + 32 + 2 * row)), load_halves(panel.data + 2 * row));
+                scale = wasm_v128_and(scale, wasm_i32x4_const_splat(scale_bits));
             } else {
                 scale = load_halves(scales + 2 * row);
-                minimum = layout.scales == Scales::half_minimum ? load_halves(scales + 32 + 2 * row)
-                                                                : times(scale, zero);
+                if constexpr (has_minimum(layout)) {
+                    minimum = load_halves(scales + 32 + 2 * row);
+                }
             }
             for (int token = 0; token < size; ++token) {
-                const v128_t whole = dot<type, 0, 8>(words, values + token * group_columns);
+                v128_t whole = dot<type, 0, 8>(words, values + token * group_columns);
+                if constexpr (layout.zero != 0) {
+                    const float total = static_cast<float>(activation_totals[token]);
+                    whole = wasm_f32x4_sub(whole, wasm_f32x4_splat(layout.zero * total));
+                }
                 v128_t sum = times_plus(times(whole, scale), wasm_f32x4_splat(activation_scales[token]),
                                         sums[v][token]);
-                if constexpr (!is_signed(layout)) {
+                if constexpr (has_minimum(layout)) {
                     sum = times_plus(minimum, wasm_f32x4_splat(activation_sums[token]), sum);
                 }
                 sums[v][token] = sum;
@@ -257,21 +290,6 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
         }
     }
 }
-
-// Four floats, for products with rows as stored.
-struct Floats {
-    using Vector = v128_t;
-    static constexpr size_t width = 4;
-    static constexpr int tokens = 2;
-
-    static v128_t zero() { return wasm_f32x4_const_splat(0.0f); }
-    static v128_t load(const float* at) { return wasm_v128_load(at); }
-    static v128_t times(v128_t a, v128_t b, v128_t c) { return times_plus(a, b, c); }
-    static float sum(v128_t v) { return add_lanes(v); }
-    static v128_t f32(const uint8_t* at) { return wasm_v128_load(at); }
-    static v128_t f16(const uint8_t* at) { return load_halves(at); }
-    static v128_t bf16(const uint8_t* at) { return wasm_i32x4_shl(wasm_u32x4_load16x4(at), 16); }
-};
 
 void quantise(const float* input, int columns, int index, int size, int8_t* values, float* scales,
               int32_t* totals, float* sums, float* low_sums) {
@@ -308,85 +326,12 @@ void quantise(const float* input, int columns, int index, int size, int8_t* valu
     }
 }
 
-void normalise(const float* input, const float* weight, float epsilon, int count, float* out) {
-    v128_t squares = wasm_f32x4_const_splat(0.0f);
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const v128_t values = wasm_v128_load(input + i);
-        squares = times_plus(values, values, squares);
-    }
-    float sum = add_lanes(squares);
-    for (; i < count; ++i) {
-        sum += input[i] * input[i];
-    }
-    const float factor = 1.0f / __builtin_sqrtf(sum / static_cast<float>(count) + epsilon);
-    for (i = 0; i + 4 <= count; i += 4) {
-        wasm_v128_store(out + i, times(times(wasm_v128_load(input + i), wasm_f32x4_splat(factor)),
-                                       wasm_v128_load(weight + i)));
-    }
-    for (; i < count; ++i) {
-        out[i] = input[i] * factor * weight[i];
-    }
-}
-
-// e^x by 2^n * e^r, |r| <= ln(2) / 2, with a polynomial of degree 6 (relative error below 2e-7); zero where a
-// normal float cannot hold it.
-inline v128_t exponential(v128_t x) {
-    const v128_t least = wasm_f32x4_const_splat(-87.0f);
-    const v128_t normal = wasm_f32x4_ge(x, least);
-    x = wasm_f32x4_min(wasm_f32x4_max(x, least), wasm_f32x4_const_splat(88.0f));
-    const v128_t n = wasm_f32x4_nearest(times(x, wasm_f32x4_const_splat(1.44269504088896341f)));
-    v128_t r = times_plus(n, wasm_f32x4_const_splat(-0.693359375f), x);
-    r = times_plus(n, wasm_f32x4_const_splat(2.12194440e-4f), r);
-    v128_t p = wasm_f32x4_const_splat(1.0f / 720.0f);
-    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f / 120.0f));
-    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f / 24.0f));
-    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f / 6.0f));
-    p = times_plus(p, r, wasm_f32x4_const_splat(0.5f));
-    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f));
-    p = times_plus(p, r, wasm_f32x4_const_splat(1.0f));
-    const v128_t exponent = wasm_i32x4_shl(
-        wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_const_splat(127)), 23);
-    return wasm_v128_and(normal, times(p, exponent));
-}
-
-inline v128_t silu_times(v128_t x, v128_t y) {
-    const v128_t divisor = add(wasm_f32x4_const_splat(1.0f), exponential(wasm_f32x4_neg(x)));
-    return times(wasm_f32x4_div(x, divisor), y);
-}
-
-// The last, ragged vector goes by way of a buffer, so that every number is computed alike.
-inline v128_t load_some(const float* at, int count) {
-    alignas(16) float numbers[4] = {};
-    for (int i = 0; i < count; ++i) {
-        numbers[i] = at[i];
-    }
-    return wasm_v128_load(numbers);
-}
-
-inline void store_some(float* at, v128_t values, int count) {
-    alignas(16) float numbers[4];
-    wasm_v128_store(numbers, values);
-    for (int i = 0; i < count; ++i) {
-        at[i] = numbers[i];
-    }
-}
-
-void gate(const float* gates, const float* up, int count, float* out) {
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        wasm_v128_store(out + i, silu_times(wasm_v128_load(gates + i), wasm_v128_load(up + i)));
-    }
-    if (i < count) {
-        store_some(out + i, silu_times(load_some(gates + i, count - i), load_some(up + i, count - i)),
-                   count - i);
-    }
-}
-
-// Sixteen floats, for the kernels of the cache and of adapters.
+// See sixteen.h.
 struct Sixteen {
     static constexpr int rows = 2;
     static constexpr int together = 1;
+    static constexpr int stored_rows = 2;
+    static constexpr int tokens = 1;
     v128_t lanes[4];
 
     template <typename Vector>
@@ -400,8 +345,14 @@ struct Sixteen {
     static Sixteen load(const float* at) {
         return each([&](int i) { return wasm_v128_load(at + 4 * i); });
     }
+    static Sixteen floats(const uint8_t* at) {
+        return each([&](int i) { return wasm_v128_load(at + 16 * i); });
+    }
     static Sixteen halves(const uint8_t* at) {
         return each([&](int i) { return load_halves(at + 8 * i); });
+    }
+    static Sixteen brain_halves(const uint8_t* at) {
+        return each([&](int i) { return wasm_i32x4_shl(wasm_u32x4_load16x4(at + 8 * i), 16); });
     }
     static Sixteen signed_bytes(v128_t numbers) {
         const v128_t low = wasm_i16x8_extend_low_i8x16(numbers);
@@ -422,49 +373,48 @@ struct Sixteen {
             wasm_v128_store(at + 4 * i, lanes[i]);
         }
     }
+    Sixteen operator+(const Sixteen& other) const {
+        return each([&](int i) { return add(lanes[i], other.lanes[i]); });
+    }
+    Sixteen operator-(const Sixteen& other) const {
+        return each([&](int i) { return wasm_f32x4_sub(lanes[i], other.lanes[i]); });
+    }
     Sixteen operator*(const Sixteen& other) const {
         return each([&](int i) { return pocketlm::times(lanes[i], other.lanes[i]); });
+    }
+    Sixteen operator/(const Sixteen& other) const {
+        return each([&](int i) { return wasm_f32x4_div(lanes[i], other.lanes[i]); });
     }
     Sixteen times(const Sixteen& other, const Sixteen& plus) const {
         return each([&](int i) { return times_plus(lanes[i], other.lanes[i], plus.lanes[i]); });
     }
+    Sixteen max(const Sixteen& other) const {
+        return each([&](int i) { return wasm_f32x4_pmax(lanes[i], other.lanes[i]); });
+    }
+    Sixteen min(const Sixteen& other) const {
+        return each([&](int i) { return wasm_f32x4_pmin(lanes[i], other.lanes[i]); });
+    }
+    Sixteen rounded() const {
+        return each([&](int i) { return wasm_f32x4_nearest(lanes[i]); });
+    }
+    Sixteen scaled(const Sixteen& exponents) const {
+        return each([&](int i) {
+            const v128_t whole = wasm_i32x4_trunc_sat_f32x4(exponents.lanes[i]);
+            const v128_t biased = wasm_i32x4_add(whole, wasm_i32x4_const_splat(127));
+            return pocketlm::times(lanes[i], wasm_i32x4_shl(biased, 23));
+        });
+    }
+    Sixteen where_not_below(const Sixteen& x, const Sixteen& least) const {
+        return each([&](int i) {
+            return wasm_v128_and(wasm_f32x4_ge(x.lanes[i], least.lanes[i]), lanes[i]);
+        });
+    }
+    float sum() const { return add_lanes(add(add(lanes[0], lanes[2]), add(lanes[1], lanes[3]))); }
+    float largest() const {
+        return largest_lane(
+            wasm_f32x4_pmax(wasm_f32x4_pmax(lanes[0], lanes[1]), wasm_f32x4_pmax(lanes[2], lanes[3])));
+    }
 };
-
-float largest(const float* values, int count) {
-    float found = values[0];
-    int i = 0;
-    if (count >= 4) {
-        v128_t lanes = wasm_v128_load(values);
-        for (i = 4; i + 4 <= count; i += 4) {
-            lanes = wasm_f32x4_pmax(lanes, wasm_v128_load(values + i));
-        }
-        found = largest_lane(lanes);
-    }
-    for (; i < count; ++i) {
-        found = values[i] > found ? values[i] : found;
-    }
-    return found;
-}
-
-float exponentials(float* values, int count, float maximum) {
-    const v128_t shift = wasm_f32x4_splat(maximum);
-    v128_t sums = wasm_f32x4_const_splat(0.0f);
-    float sum = 0.0f;
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const v128_t result = exponential(wasm_f32x4_sub(wasm_v128_load(values + i), shift));
-        wasm_v128_store(values + i, result);
-        sums = add(sums, result);
-    }
-    if (i < count) {
-        const v128_t rest = wasm_f32x4_sub(load_some(values + i, count - i), shift);
-        store_some(values + i, exponential(rest), count - i);
-        for (; i < count; ++i) {
-            sum += values[i];
-        }
-    }
-    return add_lanes(sums) + sum;
-}
 
 void half_from_float(const float* input, int count, uint16_t* out) {
     for (int i = 0; i < count; ++i) {
@@ -508,43 +458,38 @@ long long multiply_adds(int repetitions) {
     return 4LL * count * 16 * repetitions;
 }
 
-#define POCKETLM_TILES(type) \
-    { multiply<type, 1>, multiply<type, 2>, multiply<type, 4>, nullptr, nullptr }
+// Puts the products of `type` and of the types after it into a table.
+template <int type>
+constexpr void set_products_from(Kernels& table) {
+    if constexpr (type < type_count) {
+        auto& tiles = table.multiply[type];
+        tiles[0] = multiply<static_cast<Type>(type), 1>;
+        tiles[1] = multiply<static_cast<Type>(type), 2>;
+        tiles[2] = multiply<static_cast<Type>(type), 4>;
+        set_products_from<type + 1>(table);
+    }
+}
+
+constexpr Kernels table(const char* name) {
+    Kernels made = {};
+    made.name = name;
+    made.tile = 4;
+    set_products_from<static_cast<int>(Type::Q4_0)>(made);
+    set_float_kernels<Sixteen>(made);
+    made.quantise = quantise;
+    made.half_from_float = half_from_float;
+    made.read = read;
+    made.multiply_adds = multiply_adds;
+    return made;
+}
 
 }  // namespace
 
-const Kernels wasm_kernels = {
 #if defined(__wasm_relaxed_simd__)
-    "wasm-relaxed",
+const Kernels wasm_kernels = table("wasm-relaxed");
 #else
-    "wasm-simd128",
+const Kernels wasm_kernels = table("wasm-simd128");
 #endif
-    4,
-    {{}, {}, {},
-     POCKETLM_TILES(Type::Q4_0), POCKETLM_TILES(Type::Q4_1), POCKETLM_TILES(Type::Q5_0),
-     POCKETLM_TILES(Type::Q5_1), POCKETLM_TILES(Type::Q8_0), POCKETLM_TILES(Type::Q4_K),
-     POCKETLM_TILES(Type::Q5_K), POCKETLM_TILES(Type::Q6_K), POCKETLM_TILES(Type::Q3_K),
-     POCKETLM_TILES(Type::IQ4_NL), POCKETLM_TILES(Type::IQ4_XS), POCKETLM_TILES(Type::P3),
-     POCKETLM_TILES(Type::P4), POCKETLM_TILES(Type::P5), POCKETLM_TILES(Type::P6)},
-    {},
-    {multiply_rows<FloatBlock<Floats, F32>>, multiply_rows<FloatBlock<Floats, F16>>,
-     multiply_rows<FloatBlock<Floats, BF16>>},
-    quantise,
-    normalise,
-    gate,
-    {match_keys<Sixteen, CacheType::F16>, match_keys<Sixteen, CacheType::Q8>,
-     match_keys<Sixteen, CacheType::Q4>, match_keys<Sixteen, CacheType::F32>},
-    {blend_values<Sixteen, CacheType::F16>, blend_values<Sixteen, CacheType::Q8>,
-     blend_values<Sixteen, CacheType::Q4>, blend_values<Sixteen, CacheType::F32>},
-    add_low_rank<Sixteen>,
-    largest,
-    exponentials,
-    half_from_float,
-    read,
-    multiply_adds,
-};
-
-#undef POCKETLM_TILES
 
 }  // namespace pocketlm
 

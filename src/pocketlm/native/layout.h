@@ -117,6 +117,15 @@ constexpr Layout layout_of(Type type) {
 // Whether what quants stand for has a sign.
 constexpr bool is_signed(Layout layout) { return layout.bits == 8 || layout.codebook == Codebook::nl; }
 
+// Whether groups have minima of their own, and not -zero * scale.
+constexpr bool has_minimum(Layout layout) {
+    return layout.scales == Scales::half_minimum || layout.scales == Scales::super_minimum;
+}
+
+// What a scale of row_steps keeps of a float's bits: 22 digits. The whole number of a group's products has 22
+// too, and one way to multiply both, rounding once (kernels_avx512.h), wants no more.
+constexpr int32_t scale_bits = ~3;
+
 // The largest number that an unsigned quant stands for.
 constexpr int top_of(Layout layout) {
     const int last = (1 << layout.bits) - 1;

@@ -1,5 +1,5 @@
 // The product that an adapter's projections up are made of, written once over vectors of 16 numbers
-// (`V`, see cache_kernels.h).
+// (`V`, see sixteen.h).
 #pragma once
 
 #include "cache_kernels.h"

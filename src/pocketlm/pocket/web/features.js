@@ -4,23 +4,36 @@ import { PocketError } from "./errors.js";
 
 // Whole modules of one function each; a browser that lacks an instruction in it finds the module invalid.
 const HEADER = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-const RETURNS_VECTOR = [1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0];
-const ZEROS = [0x41, 0, 0xfd, 0x0f]; // i32.const 0, i8x16.splat
+const bytes = (number) => [0x41, ...number, 0xfd, 0x0f]; // i32.const, i8x16.splat
+const floats = (number) => [0x43, ...number, 0xfd, 0x13]; // f32.const, f32x4.splat
+// Relaxed instructions may give what a processor likes. What this one gives must be what all others' kernels
+// compute, or a model would answer otherwise here.
+const RELAXED = [
+  // (1 + 2^-12)^2 - (1 + 2^-11) by f32x4.relaxed_madd: 2^-24 if it is rounded once, 0 if twice
+  ...floats([0x00, 0x08, 0x80, 0x3f]), ...floats([0x00, 0x08, 0x80, 0x3f]), ...floats([0x00, 0x10, 0x80, 0xbf]),
+  0xfd, 0x85, 0x02, 0xfd, 0x1f, 0, 0x43, 0, 0, 0, 0, 0x5c, // f32x4.extract_lane 0, f32.const 0, f32.ne
+  // four times -3 * 100 by i32x4.relaxed_dot_i8x16_i7x16_add_s: -1200
+  ...bytes([0x7d]), ...bytes([0xe4, 0x00]), ...bytes([0]),
+  0xfd, 0x93, 0x02, 0xfd, 0x1b, 0, 0x41, 0xd0, 0x76, 0x46, // i32x4.extract_lane 0, i32.const -1200, i32.eq
+  0x71, // i32.and
+];
 const MODULES = {
   // i8x16.popcnt of zeros
-  simd: [...HEADER, ...RETURNS_VECTOR, 10, 10, 1, 8, 0, ...ZEROS, 0xfd, 0x62, 0x0b],
-  // i16x8.relaxed_dot_i8x16_i7x16_s of zeros and zeros
-  relaxed: [...HEADER, ...RETURNS_VECTOR, 10, 15, 1, 13, 0, ...ZEROS, ...ZEROS, 0xfd, 0x92, 0x02, 0x0b],
+  simd: [...HEADER, 1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0, 10, 10, 1, 8, 0, ...bytes([0]), 0xfd, 0x62, 0x0b],
+  // exports what RELAXED comes to as "f"
+  relaxed: [...HEADER, 1, 5, 1, 0x60, 0, 1, 0x7f, 3, 2, 1, 0, 7, 5, 1, 1, 0x66, 0, 0, 10, RELAXED.length + 5, 1, RELAXED.length + 3, 0, ...RELAXED, 0x0b],
   // a shared memory of one page, and i32.atomic.load of its first word
   threads: [...HEADER, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1, 10, 11, 1, 9, 0, 0x41, 0, 0xfe, 0x10, 2, 0, 0x1a, 0x0b],
 };
 
-const runs = (module) => WebAssembly.validate(new Uint8Array(module));
+const isKnown = (module) => WebAssembly.validate(new Uint8Array(module));
+const isTrue = (module) => new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(module))).exports.f() === 1;
 
-/** @returns {{ simd: boolean, relaxed: boolean, threads: boolean }} what WebAssembly knows here */
+/** @returns {{ simd: boolean, relaxed: boolean, threads: boolean }} what WebAssembly knows here, and does right */
 export function instructions() {
   if (typeof WebAssembly !== "object") return { simd: false, relaxed: false, threads: false };
-  return Object.fromEntries(Object.entries(MODULES).map(([name, module]) => [name, runs(module)]));
+  const known = Object.fromEntries(Object.entries(MODULES).map(([name, module]) => [name, isKnown(module)]));
+  return { ...known, relaxed: known.relaxed && isTrue(MODULES.relaxed) };
 }
 
 /**
