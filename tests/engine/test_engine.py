@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models import checkpoints
-from pocketlm import models
+from pocketlm import _native, models
 from pocketlm.engine import engine as engine_module
 from pocketlm.engine.engine import Engine
 from pocketlm.engine.request import Finish, Notice, Progress
@@ -66,6 +66,36 @@ def events(engine, prompt, stop_ids=frozenset(), **options):
 
 def answer(engine, prompt, **options):
     return events(engine, prompt, **options)[1].generated
+
+
+@pytest.mark.parametrize("options", [{}, {"quantize": "q4_0", "cache_type": "q8"}])
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_are_the_same_to_the_bit_on_every_processor(folders, name, options):
+    prompt = checkpoints.tokens(90, seed=2)
+    found = {}
+    for instruction_set in _native.instruction_sets():
+        engine = open_engine(folders[name], threads=1, instruction_set=instruction_set, **options)
+        found[instruction_set] = np.array(engine.logits(prompt))
+        engine.close()
+    portable = found.pop("portable")
+    for instruction_set, logits in found.items():
+        np.testing.assert_array_equal(logits, portable, instruction_set)
+
+
+def test_a_real_model_too(smollm2):
+    """Of a prompt whose best two tokens are as good as equal."""
+    found = []
+    for instruction_set in _native.instruction_sets():
+        with open_checkpoint(smollm2) as checkpoint:
+            program = models.build(checkpoint.config, checkpoint.tensors)
+            runtime = Runtime(
+                program, checkpoint.tensors, threads=2, instruction_set=instruction_set
+            )
+            engine = Engine(runtime, 256)
+        found.append(engine.logits([504, 3575, 282, 4649, 314, 7042, 30, 198, 198, 504]))
+        engine.close()
+    for logits in found[1:]:
+        np.testing.assert_array_equal(logits, found[0])
 
 
 PROMPT = checkpoints.tokens(50, seed=1)

@@ -93,7 +93,7 @@ class Runtime:
     def identity(self) -> str:
         """What decides, beside the weights' own numbers, which bytes a step writes to the cache."""
         types = [matrix.type for matrix in self._matrices.values()]
-        return repr((self.program, self.cache_type, types, self.pool.instruction_set))
+        return repr((self.program, self.cache_type, types))
 
     def step_bytes(self, positions: int) -> int:
         """Bytes that generating a token reads: weights as prepared, a cache of `positions`."""

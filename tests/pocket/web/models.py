@@ -1,8 +1,7 @@
 """Small models with a real vocabulary, for all that does not depend on sense.
 
-Each kernel adds in an order of its own, which shows in the last digits. Here no sum has two terms
-that are not zero: an embedding has one number, and layers give nothing. So logits are the same
-everywhere.
+What comes next depends on the last token alone: an embedding has one number, and layers give
+nothing.
 """
 
 from pathlib import Path
