@@ -134,6 +134,7 @@ void Attention::attend_block(int block, const Softmaxes& out) const {
     }
     // What each row's sums are multiplied by, its maximum being a larger one now: of all rows at once.
     float corrections[attention_rows] = {};
+    bool corrected = false;
     for (int i = 0; i < count_; ++i) {
         const int begin = begin_of(i, base);
         const int end = end_of(i, base);
@@ -141,10 +142,13 @@ void Attention::attend_block(int block, const Softmaxes& out) const {
             const float* const row = scratch_.scores() + i * block_positions;
             const float largest = std::max(out.maxima()[i], kernels_.largest(row + begin, end - begin));
             corrections[i] = out.maxima()[i] - largest;
+            corrected |= corrections[i] != 0.0f;
             out.maxima()[i] = largest;
         }
     }
-    kernels_.exponentials(corrections, count_, 0.0f);
+    if (corrected) {
+        kernels_.exponentials(corrections, count_, 0.0f);
+    }
     for (int i = 0; i < count_; ++i) {
         float* const row = scratch_.scores() + i * block_positions;
         const int begin = begin_of(i, base);
@@ -153,7 +157,7 @@ void Attention::attend_block(int block, const Softmaxes& out) const {
             std::fill_n(row, used, 0.0f);
             continue;
         }
-        if (corrections[i] != 1.0f) {
+        if (corrected && corrections[i] != 1.0f) {
             out.weights()[i] *= corrections[i];
             float* const sum = out.sums() + i * width;
             for (int dim = 0; dim < width; ++dim) {

@@ -335,6 +335,29 @@ struct Sixteen {
 
     static Sixteen all(float number) { return {_mm256_set1_ps(number), _mm256_set1_ps(number)}; }
     static Sixteen load(const float* at) { return {_mm256_loadu_ps(at), _mm256_loadu_ps(at + 8)}; }
+    // Masks of the first `count` of 16 lanes.
+    struct First {
+        __m256i low;
+        __m256i high;
+        explicit First(int count) {
+            alignas(32) static constexpr int32_t lanes[32] = {-1, -1, -1, -1, -1, -1, -1, -1,
+                                                              -1, -1, -1, -1, -1, -1, -1, -1};
+            low = pocketlm::load(lanes + 16 - count);
+            high = pocketlm::load(lanes + 24 - count);
+        }
+    };
+    static Sixteen load_first(const float* at, int count, float rest) {
+        const First first(count);
+        const __m256 others = _mm256_set1_ps(rest);
+        return {_mm256_blendv_ps(others, _mm256_maskload_ps(at, first.low), _mm256_castsi256_ps(first.low)),
+                _mm256_blendv_ps(others, _mm256_maskload_ps(at + 8, first.high),
+                                 _mm256_castsi256_ps(first.high))};
+    }
+    void store_first(float* at, int count) const {
+        const First first(count);
+        _mm256_maskstore_ps(at, first.low, low);
+        _mm256_maskstore_ps(at + 8, first.high, high);
+    }
     static Sixteen floats(const uint8_t* at) { return load(reinterpret_cast<const float*>(at)); }
     static Sixteen halves(const uint8_t* at) { return {load_half(at), load_half(at + 16)}; }
     static Sixteen brain_halves(const uint8_t* at) {

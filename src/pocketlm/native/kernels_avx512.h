@@ -380,6 +380,11 @@ struct Sixteen {
 
     static Sixteen all(float number) { return {_mm512_set1_ps(number)}; }
     static Sixteen load(const float* at) { return {_mm512_loadu_ps(at)}; }
+    static __mmask16 first(int count) { return static_cast<__mmask16>((1 << count) - 1); }
+    static Sixteen load_first(const float* at, int count, float rest) {
+        return {_mm512_mask_loadu_ps(_mm512_set1_ps(rest), first(count), at)};
+    }
+    void store_first(float* at, int count) const { _mm512_mask_storeu_ps(at, first(count), lanes); }
     static Sixteen floats(const uint8_t* at) { return {_mm512_loadu_ps(at)}; }
     static Sixteen halves(const uint8_t* at) { return {load_half(at)}; }
     static Sixteen brain_halves(const uint8_t* at) {

@@ -271,6 +271,10 @@ struct Sixteen {
     static Sixteen load(const float* at) {
         return each([&](int i) { return vld1q_f32(at + 4 * i); });
     }
+    static Sixteen load_first(const float* at, int count, float rest) {
+        return load_by_buffer<Sixteen>(at, count, rest);
+    }
+    void store_first(float* at, int count) const { store_by_buffer(*this, at, count); }
     static Sixteen floats(const uint8_t* at) {
         return each([&](int i) { return vreinterpretq_f32_u8(vld1q_u8(at + 16 * i)); });
     }

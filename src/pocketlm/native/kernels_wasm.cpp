@@ -345,6 +345,10 @@ struct Sixteen {
     static Sixteen load(const float* at) {
         return each([&](int i) { return wasm_v128_load(at + 4 * i); });
     }
+    static Sixteen load_first(const float* at, int count, float rest) {
+        return load_by_buffer<Sixteen>(at, count, rest);
+    }
+    void store_first(float* at, int count) const { store_by_buffer(*this, at, count); }
     static Sixteen floats(const uint8_t* at) {
         return each([&](int i) { return wasm_v128_load(at + 16 * i); });
     }

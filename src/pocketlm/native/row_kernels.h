@@ -70,7 +70,7 @@ inline void multiply_row_tile(const uint8_t* weights, size_t stride, size_t colu
     }
     if (column < columns) {
         const size_t rest = columns - column;
-        step([=](const float* row) { return load_first<V>(row + column, static_cast<int>(rest)); },
+        step([=](const float* row) { return V::load_first(row + column, static_cast<int>(rest), 0.0f); },
              [=](const uint8_t* row) { return read_first<V, Element>(row + column * Element::bytes, rest); });
     }
     for (int row = 0; row < rows; ++row) {

@@ -6,6 +6,8 @@
 //
 //   Sixteen::all(number)              one number, repeated
 //   Sixteen::load(floats)             and v.store(floats); neither needs alignment
+//   Sixteen::load_first(floats, count, rest)    the first `count` < 16, and `rest` for those after them; and
+//                                     v.store_first(floats, count)
 //   Sixteen::floats(bytes)            numbers as files and caches store them: float32, float16, bfloat16,
 //   Sixteen::halves(bytes)            signed bytes, and the low or high nibbles of 16 bytes, which mean
 //   Sixteen::brain_halves(bytes)      -8 … 7
@@ -34,9 +36,9 @@
 namespace pocketlm {
 namespace {
 
-// The first `count` < 16 floats at `at`, and `rest` for those after them.
+// load_first and store_first for vectors without masks.
 template <typename V>
-inline V load_first(const float* at, int count, float rest = 0.0f) {
+inline V load_by_buffer(const float* at, int count, float rest) {
     float numbers[16];
     for (int i = 0; i < 16; ++i) {
         numbers[i] = i < count ? at[i] : rest;
@@ -45,7 +47,7 @@ inline V load_first(const float* at, int count, float rest = 0.0f) {
 }
 
 template <typename V>
-inline void store_first(const V& vector, float* at, int count) {
+inline void store_by_buffer(const V& vector, float* at, int count) {
     float numbers[16];
     vector.store(numbers);
     for (int i = 0; i < count; ++i) {
@@ -64,8 +66,8 @@ inline void in_vectors(int count, const Body& body) {
     }
     if (i < count) {
         const int rest = count - i;
-        body([i, rest](const float* from, float other = 0.0f) { return load_first<V>(from + i, rest, other); },
-             [i, rest](const V& vector, float* to) { store_first(vector, to + i, rest); });
+        body([i, rest](const float* from, float other = 0.0f) { return V::load_first(from + i, rest, other); },
+             [i, rest](const V& vector, float* to) { vector.store_first(to + i, rest); });
     }
 }
 
