@@ -4,7 +4,7 @@ Each measurement has a Chromium of its own. A page brings the model into the bro
 loads it from there (timed), and lets it answer; the engines take turns. Printed are medians over
 rounds: prompt and answer in tokens a second as each engine counts them, the time to load a stored
 model, and the resident memory of the page's process at the end. wllama is kept off the graphics
-processor.
+processor. Without --wllama this engine is measured alone.
 
     npm install @wllama/wllama@3.13.0
     make web
@@ -88,7 +88,7 @@ WLLAMA = """async ({ threads, texts, tokens }) => {
 
 
 @contextmanager
-def serving(model: Path, wllama: Path, home: Path) -> Iterator[str]:
+def serving(model: Path, wllama: Path | None, home: Path) -> Iterator[str]:
     """Both engines' scripts and the model, for pages that may share memory."""
     found = pieces_of(model, home)
     entry = {"name": "model", "title": "Model", "file": "../model.gguf", **vars(found)}
@@ -98,7 +98,7 @@ def serving(model: Path, wllama: Path, home: Path) -> Iterator[str]:
             path = path.partition("?")[0]
             if path == "/model.gguf":
                 return str(model)
-            if path.startswith("/wllama/"):
+            if wllama and path.startswith("/wllama/"):
                 return str(wllama / "esm" / path.removeprefix("/wllama/"))
             name = path.removeprefix("/web/")
             return str((SOURCES if name in CLIENT else BUILT) / name)
@@ -132,12 +132,17 @@ def serving(model: Path, wllama: Path, home: Path) -> Iterator[str]:
 
 
 def measure(url: str, script: str, options: dict[str, object]) -> dict[str, object]:
-    """What a page of a new browser says of an engine, and its process's memory in MiB."""
-    with sync_playwright() as playwright:
+    """What a page of a new browser says of an engine, and its process's memory in MiB.
+
+    The browser has a profile on the disk: without one, storage is in memory and small.
+    """
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
         flags = ["--no-sandbox", "--disable-gpu"]
         path = shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
-        page = browser.new_context().new_page()
+        browser = playwright.chromium.launch_persistent_context(
+            profile, executable_path=path, args=flags
+        )
+        page = browser.pages[0]
         page.set_default_timeout(600_000)
         page.goto(url)
         found = page.evaluate(script, options)
@@ -164,7 +169,7 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--wllama", type=Path, required=True, help="the npm package's folder")
+    parser.add_argument("--wllama", type=Path, help="the npm package's folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--words", type=int, default=300, help="of a prompt")
@@ -172,11 +177,13 @@ def main() -> None:
     parser.add_argument("--vectors", nargs="*", default=["relaxed", "simd"])
     given = parser.parse_args()
     engines = {f"pocketlm {kind}": (POCKETLM, kind) for kind in given.vectors}
-    engines["wllama"] = (WLLAMA, "")
+    wllama = given.wllama and given.wllama.resolve()
+    if wllama:
+        engines["wllama"] = (WLLAMA, "")
     measured: dict[str, list[dict[str, object]]] = {name: [] for name in engines}
     with (
         tempfile.TemporaryDirectory() as home,
-        serving(given.model.resolve(), given.wllama.resolve(), Path(home)) as url,
+        serving(given.model.resolve(), wllama, Path(home)) as url,
     ):
         for number in range(given.rounds):
             for name, (script, vectors) in engines.items():

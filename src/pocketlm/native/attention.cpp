@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "half.h"
+
 namespace pocketlm {
 namespace {
 
@@ -85,6 +87,9 @@ Attention::Attention(const KVCache& cache, const int32_t* blocks, int layer, int
         std::fill(row + cache.head_dim(), row + width, 0.0f);
         if (cache.turns_keys()) {
             turn_groups(row, width);
+        }
+        if (cache_scaled(cache.key_type())) {
+            std::transform(row, row + width, row, shortened);
         }
     }
 }

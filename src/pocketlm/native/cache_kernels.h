@@ -8,6 +8,12 @@
 
 namespace pocketlm {
 
+// a * b + c, of which b are numbers of the cache, and a has 16 digits where they are quants.
+template <typename V, CacheType type>
+static inline V add_product(const V& a, const V& b, const V& c) {
+    return cache_scaled(type) ? a.times_exact(b, c) : a.times(b, c);
+}
+
 // Sixteen keys of one dimension, from `position` on.
 template <typename V, CacheType type>
 static inline V read_keys(const uint8_t* keys, int dim, int position) {
@@ -67,7 +73,7 @@ static inline void match_rows(const uint8_t* keys, int head_dim, const float* qu
                 for (int row = 0; row < rows; ++row) {
                     const V query = V::all(queries[row * head_dim + dim]);
                     for (int i = 0; i < together; ++i) {
-                        sums[row][i] = query.times(numbers[i], sums[row][i]);
+                        sums[row][i] = add_product<V, type>(query, numbers[i], sums[row][i]);
                     }
                 }
             }
@@ -98,7 +104,7 @@ static inline void blend_columns(const uint8_t* values, int head_dim, int dim, i
             const V scale = read_scales<V, type>(values, head_dim, dim / cache_group, position);
             for (int row = 0; row < rows; ++row) {
                 const int at = row * block_positions + position;
-                (V::load(weights + at) * scale).store(scaled + at);
+                (V::load(weights + at) * scale).shortened().store(scaled + at);
             }
         }
         factors = scaled;
@@ -117,7 +123,7 @@ static inline void blend_columns(const uint8_t* values, int head_dim, int dim, i
         for (int row = 0; row < rows; ++row) {
             const V factor = V::all(factors[row * block_positions + position]);
             for (int i = 0; i < columns; ++i) {
-                totals[row][i] = factor.times(numbers[i], totals[row][i]);
+                totals[row][i] = add_product<V, type>(factor, numbers[i], totals[row][i]);
             }
         }
     }

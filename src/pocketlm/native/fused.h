@@ -1,7 +1,7 @@
 // a * b + c, rounded once, for processors that have no such instruction.
 //
 // In float64 the product is exact, and the sum has 29 bits more than a float keeps. Rounding twice differs from
-// rounding once only if the first ends midway between two floats; then, one time in 2^29, the C library does it.
+// rounding once only if the first ends midway between two floats; then the C library does it.
 #pragma once
 
 #include <cmath>

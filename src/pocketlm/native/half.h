@@ -25,6 +25,11 @@ static inline float float_from_bf16(uint16_t half) {
     return float_from_bits(static_cast<uint32_t>(half) << 16);
 }
 
+// A float of 16 digits, the nearest: times a signed byte it is a float, exactly.
+static inline float shortened(float value) {
+    return float_from_bits((bits_from_float(value) + 0x80u) & ~0xffu);
+}
+
 // IEEE 754 binary16. Multiplying by 2^112 rebiases the exponent and normalises subnormals exactly.
 static inline float float_from_f16(uint16_t half) {
     const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;

@@ -55,7 +55,8 @@ struct Kernels {
     // out = silu(gate) * up.
     void (*gate)(const float* gate, const float* up, int count, float* out);
 
-    // out[rows][32] = queries[rows][head_dim] x the keys of a block (layout.h).
+    // out[rows][32] = queries[rows][head_dim] x the keys of a block (layout.h). Where keys are quants, queries
+    // have 16 digits (half.h).
     void (*match_keys[cache_type_count])(int rows, int head_dim, const float* queries,
                                          const uint8_t* keys, float* out);
 

@@ -396,6 +396,14 @@ struct Sixteen {
         return {_mm256_fmadd_ps(low, other.low, plus.low),
                 _mm256_fmadd_ps(high, other.high, plus.high)};
     }
+    Sixteen times_exact(Sixteen other, Sixteen plus) const { return times(other, plus); }
+    Sixteen shortened() const {
+        const auto shorten = [](__m256 numbers) {
+            const __m256i raised = _mm256_add_epi32(_mm256_castps_si256(numbers), _mm256_set1_epi32(0x80));
+            return _mm256_castsi256_ps(_mm256_and_si256(raised, _mm256_set1_epi32(~0xff)));
+        };
+        return {shorten(low), shorten(high)};
+    }
     Sixteen max(Sixteen other) const {
         return {_mm256_max_ps(low, other.low), _mm256_max_ps(high, other.high)};
     }

@@ -412,6 +412,11 @@ struct Sixteen {
     Sixteen times(Sixteen other, Sixteen plus) const {
         return {_mm512_fmadd_ps(lanes, other.lanes, plus.lanes)};
     }
+    Sixteen times_exact(Sixteen other, Sixteen plus) const { return times(other, plus); }
+    Sixteen shortened() const {
+        const __m512i raised = _mm512_add_epi32(_mm512_castps_si512(lanes), _mm512_set1_epi32(0x80));
+        return {_mm512_castsi512_ps(_mm512_and_si512(raised, _mm512_set1_epi32(~0xff)))};
+    }
     Sixteen max(Sixteen other) const { return {_mm512_max_ps(lanes, other.lanes)}; }
     Sixteen min(Sixteen other) const { return {_mm512_min_ps(lanes, other.lanes)}; }
     Sixteen rounded() const {

@@ -323,6 +323,13 @@ struct Sixteen {
         return each(
             [&](int i) { return vfmaq_f32(plus.quarters[i], quarters[i], other.quarters[i]); });
     }
+    Sixteen times_exact(const Sixteen& other, const Sixteen& plus) const { return times(other, plus); }
+    Sixteen shortened() const {
+        return each([&](int i) {
+            const uint32x4_t raised = vaddq_u32(vreinterpretq_u32_f32(quarters[i]), vdupq_n_u32(0x80));
+            return vreinterpretq_f32_u32(vandq_u32(raised, vdupq_n_u32(~0xffu)));
+        });
+    }
     Sixteen max(const Sixteen& other) const {
         return each([&](int i) { return vmaxq_f32(quarters[i], other.quarters[i]); });
     }

@@ -153,6 +153,12 @@ struct Sixteen {
     Sixteen times(const Sixteen& other, const Sixteen& plus) const {
         return each([&](int i) { return fused(lanes[i], other.lanes[i], plus.lanes[i]); });
     }
+    Sixteen times_exact(const Sixteen& other, const Sixteen& plus) const {
+        return each([&](int i) { return lanes[i] * other.lanes[i] + plus.lanes[i]; });
+    }
+    Sixteen shortened() const {
+        return each([&](int i) { return pocketlm::shortened(lanes[i]); });
+    }
     Sixteen max(const Sixteen& other) const {
         return each([&](int i) { return lanes[i] > other.lanes[i] ? lanes[i] : other.lanes[i]; });
     }

@@ -25,35 +25,80 @@ constexpr int vectors = panel_rows / vector_rows;
 inline v128_t add(v128_t a, v128_t b) { return wasm_f32x4_add(a, b); }
 inline v128_t times(v128_t a, v128_t b) { return wasm_f32x4_mul(a, b); }
 
-// a * b + c, rounded once.
+// a * b + c, rounded once, and four rows' sums of products with a number.
 #if defined(__wasm_relaxed_simd__)
 // Where a browser rounds twice, the page takes the other module.
 inline v128_t times_plus(v128_t a, v128_t b, v128_t c) { return wasm_f32x4_relaxed_madd(a, b, c); }
+
+struct Sums {
+    v128_t rows = wasm_f32x4_const_splat(0.0f);
+
+    void add(v128_t a, float b) { rows = times_plus(a, wasm_f32x4_splat(b), rows); }
+    v128_t floats() const { return rows; }
+};
 #else
+inline v128_t upper(v128_t v) { return wasm_i64x2_shuffle(v, v, 1, 1); }
+
+// Two floats of `c` plus products of float64.
+inline v128_t add_wide(v128_t products, v128_t c) {
+    return wasm_f64x2_add(products, wasm_f64x2_promote_low_f32x4(c));
+}
+
+// As is_midway, of four sums.
+inline bool any_midway(v128_t low, v128_t high) {
+    const v128_t rest =
+        wasm_v128_and(wasm_i32x4_shuffle(low, high, 0, 2, 4, 6), wasm_i32x4_const_splat(float_rest));
+    const v128_t found = wasm_i32x4_eq(rest, wasm_i32x4_const_splat(float_midway));
+    return __builtin_expect(wasm_v128_any_true(found), 0);
+}
+
+__attribute__((noinline)) v128_t fuse_one_by_one(v128_t a, v128_t b, v128_t c) {
+    alignas(16) float one[4];
+    alignas(16) float other[4];
+    alignas(16) float sum[4];
+    wasm_v128_store(one, a);
+    wasm_v128_store(other, b);
+    wasm_v128_store(sum, c);
+    for (int i = 0; i < 4; ++i) {
+        sum[i] = std::fma(one[i], other[i], sum[i]);
+    }
+    return wasm_v128_load(sum);
+}
+
 // As `fused`, four times.
 inline v128_t times_plus(v128_t a, v128_t b, v128_t c) {
-    const auto widen_low = [](v128_t v) { return wasm_f64x2_promote_low_f32x4(v); };
-    const auto widen_high = [](v128_t v) {
-        return wasm_f64x2_promote_low_f32x4(wasm_i64x2_shuffle(v, v, 1, 1));
+    const auto product = [](v128_t x, v128_t y) {
+        return wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(x), wasm_f64x2_promote_low_f32x4(y));
     };
-    const v128_t low = wasm_f64x2_add(wasm_f64x2_mul(widen_low(a), widen_low(b)), widen_low(c));
-    const v128_t high = wasm_f64x2_add(wasm_f64x2_mul(widen_high(a), widen_high(b)), widen_high(c));
-    const v128_t rest = wasm_v128_and(wasm_i32x4_shuffle(low, high, 0, 2, 4, 6),
-                                      wasm_i32x4_const_splat(float_rest));
-    if (__builtin_expect(wasm_v128_any_true(wasm_i32x4_eq(rest, wasm_i32x4_const_splat(float_midway))), 0)) {
-        alignas(16) float one[4];
-        alignas(16) float other[4];
-        alignas(16) float sum[4];
-        wasm_v128_store(one, a);
-        wasm_v128_store(other, b);
-        wasm_v128_store(sum, c);
-        for (int i = 0; i < 4; ++i) {
-            sum[i] = std::fma(one[i], other[i], sum[i]);
-        }
-        return wasm_v128_load(sum);
+    const v128_t low = add_wide(product(a, b), c);
+    const v128_t high = add_wide(product(upper(a), upper(b)), upper(c));
+    if (any_midway(low, high)) {
+        return fuse_one_by_one(a, b, c);
     }
     return wasm_i64x2_shuffle(wasm_f32x4_demote_f64x2_zero(low), wasm_f32x4_demote_f64x2_zero(high), 0, 2);
 }
+
+struct Sums {
+    v128_t low = wasm_f32x4_const_splat(0.0f);  // two floats each
+    v128_t high = wasm_f32x4_const_splat(0.0f);
+
+    void add(v128_t a, float b) {
+        const v128_t factor = wasm_f64x2_splat(static_cast<double>(b));
+        const auto product = [factor](v128_t x) {
+            return wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(x), factor);
+        };
+        const v128_t one = add_wide(product(a), low);
+        const v128_t other = add_wide(product(upper(a)), high);
+        if (any_midway(one, other)) {
+            low = fuse_one_by_one(a, wasm_f32x4_splat(b), floats());
+            high = upper(low);
+            return;
+        }
+        low = wasm_f32x4_demote_f64x2_zero(one);
+        high = wasm_f32x4_demote_f64x2_zero(other);
+    }
+    v128_t floats() const { return wasm_i64x2_shuffle(low, high, 0, 2); }
+};
 #endif
 
 // As float_from_f16.
@@ -209,12 +254,7 @@ template <Type type, int size>
 void multiply(const Panel& panel, const Tile& tile, float* out) {
     constexpr Layout layout = layout_of(type);
     const v128_t zero = wasm_f32x4_const_splat(-layout.zero);
-    v128_t sums[vectors][size];
-    for (int v = 0; v < vectors; ++v) {
-        for (int token = 0; token < size; ++token) {
-            sums[v][token] = wasm_f32x4_const_splat(0.0f);
-        }
-    }
+    Sums sums[vectors][size];
     for (int group = 0; group < panel.groups; ++group) {
         const uint8_t* const quants = panel.data + group_at(layout, group);
         const uint8_t* const scales = quants + quant_bytes(layout);
@@ -240,10 +280,9 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                     const v128_t high = dot<type, 4, 8>(words, activations);
                     const v128_t scaled = times_plus(low, low_scale, times(high, high_scale));
                     const float rest = activation_sums[token] - activation_low[token];
-                    v128_t sum = sums[v][token];
-                    sum = times_plus(scaled, wasm_f32x4_splat(activation_scales[token]), sum);
-                    sum = times_plus(low_minimum, wasm_f32x4_splat(activation_low[token]), sum);
-                    sums[v][token] = times_plus(high_minimum, wasm_f32x4_splat(rest), sum);
+                    sums[v][token].add(scaled, activation_scales[token]);
+                    sums[v][token].add(low_minimum, activation_low[token]);
+                    sums[v][token].add(high_minimum, rest);
                 }
                 continue;
             }
@@ -275,18 +314,16 @@ void multiply(const Panel& panel, const Tile& tile, float* out) {
                     const float total = static_cast<float>(activation_totals[token]);
                     whole = wasm_f32x4_sub(whole, wasm_f32x4_splat(layout.zero * total));
                 }
-                v128_t sum = times_plus(times(whole, scale), wasm_f32x4_splat(activation_scales[token]),
-                                        sums[v][token]);
+                sums[v][token].add(times(whole, scale), activation_scales[token]);
                 if constexpr (has_minimum(layout)) {
-                    sum = times_plus(minimum, wasm_f32x4_splat(activation_sums[token]), sum);
+                    sums[v][token].add(minimum, activation_sums[token]);
                 }
-                sums[v][token] = sum;
             }
         }
     }
     for (int token = 0; token < size; ++token) {
         for (int v = 0; v < vectors; ++v) {
-            wasm_v128_store(out + token * panel_rows + vector_rows * v, sums[v][token]);
+            wasm_v128_store(out + token * panel_rows + vector_rows * v, sums[v][token].floats());
         }
     }
 }
@@ -391,6 +428,15 @@ struct Sixteen {
     }
     Sixteen times(const Sixteen& other, const Sixteen& plus) const {
         return each([&](int i) { return times_plus(lanes[i], other.lanes[i], plus.lanes[i]); });
+    }
+    Sixteen times_exact(const Sixteen& other, const Sixteen& plus) const {
+        return each([&](int i) { return add(pocketlm::times(lanes[i], other.lanes[i]), plus.lanes[i]); });
+    }
+    Sixteen shortened() const {
+        return each([&](int i) {
+            const v128_t raised = wasm_i32x4_add(lanes[i], wasm_i32x4_const_splat(0x80));
+            return wasm_v128_and(raised, wasm_i32x4_const_splat(~0xff));
+        });
     }
     Sixteen max(const Sixteen& other) const {
         return each([&](int i) { return wasm_f32x4_pmax(lanes[i], other.lanes[i]); });

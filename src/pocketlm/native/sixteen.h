@@ -15,6 +15,8 @@
 //   Sixteen::nibbles(bytes, high)
 //   a + b, a - b, a * b, a / b, a.max(b), a.min(b)
 //   a.times(b, c)                     a * b + c, rounded once
+//   a.times_exact(b, c)               the same where a * b is exact, so that rounding twice does no harm
+//   a.shortened()                     as half.h has it
 //   a.rounded()                       to whole numbers, ties to even
 //   a.scaled(n)                       a * 2^n, of whole n from -126 to 127
 //   a.where_not_below(x, least)       a where x >= least, 0 elsewhere (and where x is not a number)
