@@ -7,6 +7,8 @@ import pytest
 from browsing import holds, keep
 from servers import end, start
 
+STORY = "Write a long story about a sailor."
+
 pytestmark = pytest.mark.slow
 
 
@@ -214,10 +216,11 @@ def test_motion_is_reduced_where_it_is_wanted(windows, shop):
     assert page.evaluate(
         "getComputedStyle(document.querySelector('#side')).transitionDuration"
     ) in ("0s", "")
-    window.longest(150)
-    window.say("Hello")
-    page.wait_for_selector(".writing")
+    window.endless()
+    window.say(STORY)
+    page.wait_for_selector(".writing .prose .block")
     names = page.evaluate("document.getAnimations().length")
+    page.get_by_role("button", name="Stop").click()
     window.answered()
     assert names == 0
 
@@ -300,11 +303,12 @@ def test_pictures(windows, gallery, pictures, name, size, scheme):
     picture("settings")
     page.keyboard.press("Escape")
     page.goto(f"{server.url}/#")
-    window.longest(300)
-    page.get_by_label("Message", exact=True).fill("Why is the sky blue?")
+    window.endless()
+    page.get_by_label("Message", exact=True).fill(STORY)
     page.get_by_role("button", name="Send").click()
     page.wait_for_selector(".writing .prose .block")
     picture("writing")
+    page.get_by_role("button", name="Stop").click()
     window.answered()
     picture("answer")
     assert len(list(pictures.glob(f"{name}-*.png"))) >= 5

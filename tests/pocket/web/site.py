@@ -120,6 +120,8 @@ def serving(folder: Path) -> Iterator[Site]:
             try:
                 for sent in range(0, len(rest), part):
                     if site.cut is not None and sent >= site.cut:
+                        # What a browser has not handed to the page yet goes with the connection.
+                        time.sleep(0.5)
                         self.close_connection = True
                         return
                     self.wfile.write(rest[sent : sent + part])
