@@ -48,6 +48,19 @@ void Softmaxes::add(const Softmaxes& later, const Kernels& kernels) const {
     }
 }
 
+void Softmaxes::scale(const float* factors) const {
+    for (int row = 0; row < rows_; ++row) {
+        if (factors[row] == 1.0f) {
+            continue;
+        }
+        weights()[row] *= factors[row];
+        float* const sum = sums() + row * width_;
+        for (int i = 0; i < width_; ++i) {
+            sum[i] *= factors[row];
+        }
+    }
+}
+
 void Softmaxes::write(const Query* queries, int count) const {
     for (int row = 0; row < rows_; ++row) {
         const float inverse = 1.0f / weights()[row];
@@ -153,6 +166,7 @@ void Attention::attend_block(int block, const Softmaxes& out) const {
     }
     if (corrected) {
         kernels_.exponentials(corrections, count_, 0.0f);
+        out.scale(corrections);
     }
     for (int i = 0; i < count_; ++i) {
         float* const row = scratch_.scores() + i * block_positions;
@@ -161,13 +175,6 @@ void Attention::attend_block(int block, const Softmaxes& out) const {
         if (begin >= end) {
             std::fill_n(row, used, 0.0f);
             continue;
-        }
-        if (corrected && corrections[i] != 1.0f) {
-            out.weights()[i] *= corrections[i];
-            float* const sum = out.sums() + i * width;
-            for (int dim = 0; dim < width; ++dim) {
-                sum[dim] *= corrections[i];
-            }
         }
         std::fill(row, row + begin, 0.0f);
         out.weights()[i] += kernels_.exponentials(row + begin, end - begin, out.maxima()[i]);

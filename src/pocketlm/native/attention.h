@@ -46,6 +46,8 @@ class Softmaxes {
     void clear() const;
     // Add the positions of `later`, which come after those that are here.
     void add(const Softmaxes& later, const Kernels& kernels) const;
+    // Multiply each row's weights and values by a factor.
+    void scale(const float* factors) const;
     // The blended values go to the queries' outputs, `count` floats each.
     void write(const Query* queries, int count) const;
 

@@ -253,30 +253,26 @@ long long multiply_adds(int repetitions) {
     return 4LL * 16 * 16 * 64 * repetitions;
 }
 
-template <Type type>
-constexpr void set_tiles(Kernels& table) {
-    table.multiply_pair[static_cast<int>(type)] = multiply_pair<type>;
-    auto& tiles = table.multiply[static_cast<int>(type)];
-    tiles[0] = multiply<type, 1>;
-    tiles[1] = multiply<type, 2>;
-    tiles[2] = multiply<type, 4>;
-    tiles[3] = multiply<type, 8>;
-    if constexpr (Groups<type>::halves) {
-        tiles[4] = multiply_in_parts<type, 16>;
-        tiles[5] = multiply_in_parts<type, 32>;
-        tiles[6] = multiply_in_parts<type, 64>;
-        tiles[7] = multiply_in_parts<type, 128>;
-    } else {
-        tiles[4] = multiply_large<type, 16>;
-        tiles[5] = multiply_large<type, 32>;
-        tiles[6] = multiply_large<type, 64>;
-        tiles[7] = multiply_large<type, 128>;
-    }
+// A group with two scales would store two tiles, which takes longer than VPDPBUSD.
+constexpr Kernels table() {
+    Kernels made = make_table<Sixteen, 128>("amx", own_kernels, [](auto type, auto size) {
+        if constexpr (size.value < tile_tokens) {
+            return multiply<type.value, size.value>;
+        } else if constexpr (Groups<type.value>::halves) {
+            return multiply_in_parts<type.value, size.value>;
+        } else {
+            return multiply_large<type.value, size.value>;
+        }
+    });
+    for_each_type([&](auto type) {
+        made.multiply_pair[static_cast<int>(type.value)] = multiply_pair<type.value>;
+    });
+    return made;
 }
 
 }  // namespace
 
-const Kernels amx_kernels = table("amx", 128);
+const Kernels amx_kernels = table();
 
 }  // namespace pocketlm
 

@@ -6,9 +6,9 @@
 
 #include <immintrin.h>
 
-#include "float_kernels.h"
 #include "half.h"
 #include "kernels.h"
+#include "table.h"
 
 namespace pocketlm {
 namespace {
@@ -460,29 +460,9 @@ uint64_t read(const uint8_t* data, size_t size, bool halves) {
     return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
-// Puts the products of `type` and of the types after it into a table.
-template <int type>
-constexpr void set_products_from(Kernels& table) {
-    if constexpr (type < type_count) {
-        auto& tiles = table.multiply[type];
-        tiles[0] = multiply<static_cast<Type>(type), 1>;
-        tiles[1] = multiply<static_cast<Type>(type), 2>;
-        tiles[2] = multiply<static_cast<Type>(type), 4>;
-        set_products_from<type + 1>(table);
-    }
-}
-
 constexpr Kernels table(const char* name) {
-    Kernels made = {};
-    made.name = name;
-    made.tile = 4;
-    set_products_from<static_cast<int>(Type::Q4_0)>(made);
-    set_float_kernels<Sixteen>(made);
-    made.quantise = quantise;
-    made.half_from_float = half_from_float;
-    made.read = read;
-    made.multiply_adds = multiply_adds;
-    return made;
+    return make_table<Sixteen, 4>(name, {quantise, half_from_float, read, multiply_adds},
+                                  [](auto type, auto size) { return multiply<type.value, size.value>; });
 }
 
 }  // namespace

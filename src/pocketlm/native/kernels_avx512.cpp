@@ -27,19 +27,10 @@ long long multiply_adds(int repetitions) {
     return 64LL * chains * repetitions;
 }
 
-template <Type type>
-constexpr void set_tiles(Kernels& table) {
-    auto& tiles = table.multiply[static_cast<int>(type)];
-    tiles[0] = multiply<type, 1>;
-    tiles[1] = multiply<type, 2>;
-    tiles[2] = multiply<type, 4>;
-    tiles[3] = multiply<type, 8>;
-    tiles[4] = multiply<type, 16>;
-}
-
 }  // namespace
 
-const Kernels avx512_kernels = table("avx512", 16);
+const Kernels avx512_kernels = make_table<Sixteen, 16>(
+    "avx512", own_kernels, [](auto type, auto size) { return multiply<type.value, size.value>; });
 
 }  // namespace pocketlm
 

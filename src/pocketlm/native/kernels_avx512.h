@@ -8,9 +8,9 @@
 
 #include <immintrin.h>
 
-#include "float_kernels.h"
 #include "half.h"
 #include "kernels.h"
+#include "table.h"
 
 namespace pocketlm {
 namespace {
@@ -464,30 +464,7 @@ uint64_t read(const uint8_t* data, size_t size, bool halves) {
 // As Kernels::multiply_adds.
 long long multiply_adds(int repetitions);
 
-// Put a type's kernels for tiles of 1, 2, 4 … tokens into a table.
-template <Type type>
-constexpr void set_tiles(Kernels& table);
-
-template <int index>
-constexpr void set_tiles_from(Kernels& table) {
-    if constexpr (index < type_count) {
-        set_tiles<static_cast<Type>(index)>(table);
-        set_tiles_from<index + 1>(table);
-    }
-}
-
-constexpr Kernels table(const char* name, int tile) {
-    Kernels made = {};
-    made.name = name;
-    made.tile = tile;
-    set_tiles_from<static_cast<int>(Type::Q4_0)>(made);
-    set_float_kernels<Sixteen>(made);
-    made.quantise = quantise;
-    made.half_from_float = half_from_float;
-    made.read = read;
-    made.multiply_adds = multiply_adds;
-    return made;
-}
+constexpr OwnKernels own_kernels = {quantise, half_from_float, read, multiply_adds};
 
 }  // namespace
 }  // namespace pocketlm

@@ -6,9 +6,9 @@
 
 #include <arm_neon.h>
 
-#include "float_kernels.h"
 #include "half.h"
 #include "kernels.h"
+#include "table.h"
 
 namespace pocketlm {
 namespace {
@@ -383,33 +383,10 @@ uint64_t read(const uint8_t* data, size_t size, bool halves) {
     return vaddvq_u64(vaddq_u64(sums[0], sums[1]));
 }
 
-// Sets the products of tiles up to `tile` tokens, of `type` and the types after it.
-template <int tile, int type>
-constexpr void set_tiles_from(Kernels& table) {
-    if constexpr (type < type_count) {
-        auto& tiles = table.multiply[type];
-        tiles[0] = multiply<static_cast<Type>(type), 1>;
-        tiles[1] = multiply<static_cast<Type>(type), 2>;
-        tiles[2] = multiply<static_cast<Type>(type), 4>;
-        if constexpr (tile == 8) {
-            tiles[3] = multiply<static_cast<Type>(type), 8>;
-        }
-        set_tiles_from<tile, type + 1>(table);
-    }
-}
-
 template <int tile>
 constexpr Kernels table(const char* name) {
-    Kernels made = {};
-    made.name = name;
-    made.tile = tile;
-    set_tiles_from<tile, static_cast<int>(Type::Q4_0)>(made);
-    set_float_kernels<Sixteen>(made);
-    made.quantise = quantise;
-    made.half_from_float = half_from_float;
-    made.read = read;
-    made.multiply_adds = multiply_adds;
-    return made;
+    return make_table<Sixteen, tile>(name, {quantise, half_from_float, read, multiply_adds},
+                                     [](auto type, auto size) { return multiply<type.value, size.value>; });
 }
 
 }  // namespace

@@ -2,10 +2,10 @@
 #include <cmath>
 #include <cstring>
 
-#include "float_kernels.h"
 #include "fused.h"
 #include "kernels.h"
 #include "panel.h"
+#include "table.h"
 
 namespace pocketlm {
 namespace {
@@ -238,33 +238,10 @@ long long multiply_adds(int repetitions) {
     return static_cast<long long>(count) * repetitions;
 }
 
-// Puts the products of `type` and of the types after it into a table.
-template <int type>
-constexpr void set_products_from(Kernels& table) {
-    if constexpr (type < type_count) {
-        auto& tiles = table.multiply[type];
-        tiles[0] = multiply<static_cast<Type>(type), 1>;
-        tiles[1] = multiply<static_cast<Type>(type), 2>;
-        tiles[2] = multiply<static_cast<Type>(type), 4>;
-        set_products_from<type + 1>(table);
-    }
-}
-
-constexpr Kernels table() {
-    Kernels made = {};
-    made.name = "portable";
-    made.tile = 4;
-    set_products_from<static_cast<int>(Type::Q4_0)>(made);
-    set_float_kernels<Sixteen>(made);
-    made.quantise = quantise;
-    made.half_from_float = half_from_float;
-    made.read = read;
-    made.multiply_adds = multiply_adds;
-    return made;
-}
-
 }  // namespace
 
-const Kernels portable_kernels = table();
+const Kernels portable_kernels =
+    make_table<Sixteen, 4>("portable", {quantise, half_from_float, read, multiply_adds},
+                           [](auto type, auto size) { return multiply<type.value, size.value>; });
 
 }  // namespace pocketlm

@@ -3,18 +3,18 @@
 //
 // A vector holds four rows of a panel, four columns each. The relaxed dot product multiplies them by four
 // activations, repeated, into 32 bits: signed numbers by such of seven bits, as unsigned quants are. For those
-// it gives the same number everywhere. Without it, and for signed quants, both go to 16 bits first. Nothing
-// else that is relaxed is used: results are the same in every browser.
+// it gives the same number everywhere. Without it, and for signed quants, both go to 16 bits first. A
+// multiplication with an addition is the other relaxed instruction, which the page tries before it takes the module.
 #if defined(__wasm_simd128__)
 
 #include <wasm_simd128.h>
 
 #include <type_traits>
 
-#include "float_kernels.h"
 #include "fused.h"
 #include "half.h"
 #include "kernels.h"
+#include "table.h"
 
 namespace pocketlm {
 namespace {
@@ -508,38 +508,17 @@ long long multiply_adds(int repetitions) {
     return 4LL * count * 16 * repetitions;
 }
 
-// Puts the products of `type` and of the types after it into a table.
-template <int type>
-constexpr void set_products_from(Kernels& table) {
-    if constexpr (type < type_count) {
-        auto& tiles = table.multiply[type];
-        tiles[0] = multiply<static_cast<Type>(type), 1>;
-        tiles[1] = multiply<static_cast<Type>(type), 2>;
-        tiles[2] = multiply<static_cast<Type>(type), 4>;
-        set_products_from<type + 1>(table);
-    }
-}
-
-constexpr Kernels table(const char* name) {
-    Kernels made = {};
-    made.name = name;
-    made.tile = 4;
-    set_products_from<static_cast<int>(Type::Q4_0)>(made);
-    set_float_kernels<Sixteen>(made);
-    made.quantise = quantise;
-    made.half_from_float = half_from_float;
-    made.read = read;
-    made.multiply_adds = multiply_adds;
-    return made;
-}
+#if defined(__wasm_relaxed_simd__)
+constexpr const char* name = "wasm-relaxed";
+#else
+constexpr const char* name = "wasm-simd128";
+#endif
 
 }  // namespace
 
-#if defined(__wasm_relaxed_simd__)
-const Kernels wasm_kernels = table("wasm-relaxed");
-#else
-const Kernels wasm_kernels = table("wasm-simd128");
-#endif
+const Kernels wasm_kernels =
+    make_table<Sixteen, 4>(name, {quantise, half_from_float, read, multiply_adds},
+                           [](auto type, auto size) { return multiply<type.value, size.value>; });
 
 }  // namespace pocketlm
 
