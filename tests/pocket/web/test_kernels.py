@@ -1,6 +1,6 @@
 """The native tests of the kernels, in a browser: all types, and the portable kernels' bits.
 
-They are programs of their own: `cmake --build build/wasm --target kernel-tests` after `make web`.
+They are programs of their own, which a target of their own builds after `make web`.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ RUN = """async (program) => {
 def test_kernels_pass_their_tests_in_a_browser(vectors: str, opened: Callable[[], Page]) -> None:
     program = BUILT / f"test_kernels-{vectors}.wasm"
     if not program.exists():
-        pytest.skip(f"{program} is not built")
+        pytest.skip("not built: cmake --build build/wasm --target kernel-tests")
     said = opened().evaluate(RUN, list(program.read_bytes()))
     done, _, of = said.partition(" tests passed")[0].rpartition("\n")[2].partition(" of ")
     assert done == of, said
