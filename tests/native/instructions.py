@@ -27,6 +27,7 @@ _PROCESSORS = {
         "kernels_avx2": {"multiply_halves": "vpmaddubsw"},
         "kernels_avxvnni": {"multiply_halves": "vpdpbusd"},
         "kernels_avx512": {"multiply": "vpdpbusd"},
+        "kernels_avx512vbmi": {"multiply": "vpdpbusd"},
         "kernels_amx": {
             "multiply": "vpdpbusd",
             "multiply_pair": "vpdpbusd",

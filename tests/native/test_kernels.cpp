@@ -18,6 +18,12 @@
 #include "product.h"
 #include "reference.h"
 
+#if defined(__x86_64__) || defined(_M_X64)
+namespace pocketlm {
+extern const Kernels emulated_amx_kernels;
+}
+#endif
+
 using namespace pocketlm;
 using reference::Random;
 using reference::uniform;
@@ -25,6 +31,17 @@ using reference::uniform;
 namespace {
 
 constexpr float guard = 12345.0f;
+
+// All tables that this processor has, and those for AMX, emulated where it lacks that alone.
+std::vector<const Kernels*> tested_kernels() {
+    std::vector<const Kernels*> tables = available_kernels();
+#if defined(__x86_64__) || defined(_M_X64)
+    if (tables.back() == &avx512vbmi_kernels) {
+        tables.push_back(&emulated_amx_kernels);
+    }
+#endif
+    return tables;
+}
 
 // Activations in 8 bits for one tile.
 struct Activations {
@@ -127,7 +144,7 @@ void check_product(const Kernels& kernels, const Matrix& matrix, const uint8_t* 
 // Calls with every type in panels, table and tile size.
 template <typename Body>
 void for_each_product(const Body& body) {
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
             for (int log = 0; 1 << log <= kernels->tile; ++log) {
                 body(*kernels, reference::type_at(index), log);
@@ -141,7 +158,7 @@ void for_each_product(const Body& body) {
 TEST(products_match_float64) {
     for_each_product([](const Kernels& kernels, Type type, int log) {
         Random random(1);
-        ThreadPool pool(1, kernels.name);
+        ThreadPool pool(1, "");
         // One group, whole eights of them, and some more.
         const std::vector<int> widths = reference::form_of(type).columns == 256
                                             ? std::vector<int>{256, 512}
@@ -162,7 +179,7 @@ TEST(products_match_float64) {
 TEST(extreme_quants_do_not_overflow) {
     for_each_product([](const Kernels& kernels, Type type, int log) {
         Random random(2);
-        ThreadPool pool(1, kernels.name);
+        ThreadPool pool(1, "");
         const int columns = 256;
         for (int byte : {0x00, 0xff, 0x7f, 0x80, 0xf0, 0x0f}) {
             const std::vector<uint8_t> sane = reference::random_weights(type, 16, columns, random);
@@ -184,8 +201,8 @@ TEST(extreme_quants_do_not_overflow) {
 }
 
 TEST(a_token_is_computed_alike_in_every_tile) {
-    for (const Kernels* kernels : available_kernels()) {
-        ThreadPool pool(1, kernels->name);
+    for (const Kernels* kernels : tested_kernels()) {
+        ThreadPool pool(1, "");
         for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
             const Type type = reference::type_at(index);
             Random random(3);
@@ -247,7 +264,7 @@ class Fenced {
 }  // namespace
 
 TEST(two_panels_at_once_are_what_each_is_alone) {
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (int index = 0; index < type_count; ++index) {
             const auto pair = kernels->multiply_pair[index];
             if (pair == nullptr) {
@@ -255,7 +272,7 @@ TEST(two_panels_at_once_are_what_each_is_alone) {
             }
             const Type type = static_cast<Type>(index);
             Random random(12);
-            ThreadPool pool(1, kernels->name);
+            ThreadPool pool(1, "");
             const int columns = 768;
             const std::vector<uint8_t> data = reference::random_weights(type, 32, columns, random);
             const Matrix matrix(type, 32, columns, data.data(), data.size(), pool, false);
@@ -277,7 +294,7 @@ TEST(two_panels_at_once_are_what_each_is_alone) {
 TEST(products_read_no_activations_but_theirs) {
     for_each_product([](const Kernels& kernels, Type type, int log) {
         Random random(10);
-        ThreadPool pool(1, kernels.name);
+        ThreadPool pool(1, "");
         const int columns = 256;
         const std::vector<uint8_t> data = reference::random_weights(type, 16, columns, random);
         const Matrix matrix(type, 16, columns, data.data(), data.size(), pool, false);
@@ -297,7 +314,7 @@ TEST(products_read_no_activations_but_theirs) {
 
 TEST(rows_as_stored_match_float64) {
     Random random(4);
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (Type type : {Type::F32, Type::F16, Type::BF16}) {
             for (int columns : {1, 3, 7, 8, 15, 16, 17, 33, 100}) {
                 for (int rows : {1, 3, 4, 7, 16}) {
@@ -341,7 +358,7 @@ TEST(rows_as_stored_match_float64) {
 TEST(quantising_rounds_to_nearest_and_sums) {
     Random random(5);
     const int columns = 96;
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         std::vector<float> input = uniform(random, columns);
         // The second group is ties: with a largest of 127 its numbers are quants as they are.
         for (int i = 0; i < 32; ++i) {
@@ -384,7 +401,7 @@ TEST(quantising_rounds_to_nearest_and_sums) {
 // Activations that overflowed, or nearly vanished, still give bytes, whatever these are worth.
 TEST(quantising_survives_every_float) {
     const float inputs[] = {1e-38f, 1e-42f, 3e38f, HUGE_VALF, -HUGE_VALF, std::nanf("")};
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (float odd : inputs) {
             for (int count : {1, 5, 32}) {
                 std::vector<float> row(32, odd < 1.0f && odd > 0.0f ? 0.0f : 1.0f);
@@ -403,7 +420,7 @@ TEST(quantising_survives_every_float) {
 
 TEST(normalising_matches_float64) {
     Random random(6);
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (int count : {1, 3, 4, 8, 15, 16, 17, 100, 576}) {
             const size_t size = static_cast<size_t>(count);
             const std::vector<float> input = uniform(random, size);
@@ -429,7 +446,7 @@ TEST(gates_match_float64) {
     for (int i = -1000; i <= 1000; ++i) {
         gates.push_back(static_cast<float>(i) / 10.0f);
     }
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (int count : {1, 3, 4, 7, 8, 15, 16, 17, 2001}) {
             const size_t size = static_cast<size_t>(count);
             const float* in = gates.data() + (gates.size() - size) / 2;
@@ -450,7 +467,7 @@ TEST(gates_match_float64) {
 }
 
 TEST(every_word_is_read) {
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         std::vector<uint64_t> words(4096 / 8);
         std::iota(words.begin(), words.end(), uint64_t{1} << 40);
         const uint64_t all = std::accumulate(words.begin(), words.end(), uint64_t{0});
@@ -463,7 +480,7 @@ TEST(every_word_is_read) {
 }
 
 TEST(the_largest_is_found_wherever_it_is) {
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (int count = 1; count <= 40; ++count) {
             for (int at = 0; at < count; ++at) {
                 std::vector<float> values(static_cast<size_t>(count) + 1, -7.5f);
@@ -476,7 +493,7 @@ TEST(the_largest_is_found_wherever_it_is) {
 }
 
 TEST(exponentials_match_float64) {
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (int count : {1, 2, 5, 8, 15, 16, 17, 31, 32}) {
             for (float spread : {0.01f, 1.0f, 20.0f, 200.0f}) {
                 std::vector<float> values;
@@ -537,7 +554,7 @@ std::vector<float> random_queries(CacheType type, size_t count, Random& random) 
 // Calls with every table, cache type, head width and number of rows.
 template <typename Body>
 void for_each_side(const Body& body) {
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (CacheType type : {CacheType::F32, CacheType::F16, CacheType::Q8, CacheType::Q4}) {
             for (int width : {16, 32, 48, 64, 80, 96, 128}) {
                 if (type == CacheType::Q4 && width % 32 != 0) {
@@ -621,7 +638,7 @@ TEST(values_are_blended_as_in_float64) {
 
 TEST(low_rank_products_are_added_as_in_float64) {
     Random random(12);
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         for (int rank : {1, 7, 16, 65}) {
             for (int count : {1, 2, 3, 4, 5, 8, 13, 128}) {
                 const int stride = rank + 3;
@@ -666,7 +683,7 @@ namespace {
 // Calls with every table but the portable one.
 template <typename Body>
 void for_each_other_table(const Body& body) {
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tested_kernels()) {
         if (kernels != &portable_kernels) {
             body(*kernels);
         }
@@ -682,7 +699,7 @@ void check_bits(const std::vector<float>& one, const std::vector<float>& other) 
 
 TEST(products_agree_to_the_bit) {
     for_each_other_table([](const Kernels& kernels) {
-        ThreadPool pool(1, kernels.name);
+        ThreadPool pool(1, "");
         for (int index = static_cast<int>(Type::Q4_0); index < type_count; ++index) {
             const Type type = reference::type_at(index);
             Random random(13);

@@ -92,6 +92,7 @@ extern const Kernels avx2_kernels;
 extern const Kernels avxvnni_kernels;
 #endif
 extern const Kernels avx512_kernels;
+extern const Kernels avx512vbmi_kernels;
 #if defined(POCKETLM_AMX)
 extern const Kernels amx_kernels;
 #endif

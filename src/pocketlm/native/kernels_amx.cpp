@@ -8,6 +8,7 @@
 #if defined(__x86_64__) || defined(_M_X64)
 
 #include "kernels_avx512.h"
+#include "tiles.h"
 
 namespace pocketlm {
 namespace {
@@ -17,15 +18,7 @@ constexpr int tile_tokens = 16;
 // first level cache.
 constexpr int block_groups = 32;
 
-// What LDTILECFG reads. Tiles 0…3 are sums, 4 and 5 activations, 6 and 7 weights.
-struct alignas(64) TileShapes {
-    uint8_t palette = 1;
-    uint8_t start_row = 0;
-    uint8_t reserved[14] = {};
-    uint16_t row_bytes[16] = {};
-    uint8_t rows[16] = {};
-};
-
+// Tiles 0…3 are sums, 4 and 5 activations, 6 and 7 weights.
 constexpr TileShapes shapes_of(int columns) {
     TileShapes shapes;
     for (int tile = 0; tile < 8; ++tile) {
@@ -36,42 +29,8 @@ constexpr TileShapes shapes_of(int columns) {
     return shapes;
 }
 
-// The compiler's own functions do not say which memory they read and write; these do.
-inline void configure(const TileShapes& shapes) {
-    asm volatile("ldtilecfg %0" : : "m"(shapes));
-}
-
-inline void release() { asm volatile("tilerelease"); }
-
-// Rows of a tile, `stride` bytes apart, all among the 512 bytes from there on.
-template <int tile>
-inline void load_tile(const int8_t* at, size_t stride) {
-    struct Bytes {
-        int8_t numbers[512];
-    };
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2"
-                 :
-                 : "r"(at), "r"(stride), "i"(tile), "m"(*reinterpret_cast<const Bytes*>(at)));
-}
-
-struct Dots {
-    alignas(64) int32_t of[tile_tokens][panel_rows];
-};
-
-template <int tile>
-inline void store_tile(Dots& to) {
-    asm volatile("tilestored %%tmm%c3, (%1,%2,1)" : "=m"(to) : "r"(&to), "r"(size_t{64}), "i"(tile));
-}
-
-template <int sums, int activations, int weights>
-inline void multiply_tiles() {
-    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(sums), "i"(activations), "i"(weights));
-}
-
-template <int sums>
-inline void clear_tile() {
-    asm volatile("tilezero %%tmm%c0" : : "i"(sums));
-}
+template <Type type>
+using SignedGroups = Groups<type, 4096, zero_of(layout_of(type))>;
 
 // Some groups of a panel as the tiles want them: [group][column / 4][row][4], signed.
 template <Type type>
@@ -80,14 +39,11 @@ struct alignas(64) Block {
     __m512 scales[block_groups];
     __m512 minima[block_groups];
 
-    void read(Groups<type>& groups, int first, int count) {
-        constexpr int zero = zero_of(layout_of(type));
+    void read(SignedGroups<type>& groups, int first, int count) {
         for (int group = 0; group < count; ++group) {
             groups.next(first + group);
             for (int word = 0; word < 8; ++word) {
-                const __m512i numbers =
-                    _mm512_sub_epi8(groups.words[word], _mm512_set1_epi8(static_cast<char>(zero)));
-                _mm512_store_si512(&quants[group][64 * word], numbers);
+                _mm512_store_si512(&quants[group][64 * word], groups.words[word]);
             }
             scales[group] = groups.scale;
             if constexpr (groups.has_minimum) {
@@ -207,7 +163,7 @@ template <Type type, int size>
 void multiply_large(const Panel& panel, const Tile& tile, float* out) {
     static constexpr TileShapes shapes = shapes_of(group_columns);
     configure(shapes);
-    Groups<type> groups(panel);
+    SignedGroups<type> groups(panel);
     Block<type> block;
     for (int begin = 0; begin < panel.groups; begin += block_groups) {
         const int left = panel.groups - begin;
@@ -231,7 +187,7 @@ void multiply_in_parts(const Panel& panel, const Tile& tile, float* out) {
     }
 }
 
-long long multiply_adds(int repetitions) {
+long long multiply_adds_of_tiles(int repetitions) {
     static constexpr TileShapes shapes = shapes_of(64);
     alignas(64) static constexpr int8_t numbers[1024] = {};
     configure(shapes);
@@ -264,6 +220,7 @@ constexpr Kernels table() {
             return multiply_large<type.value, size.value>;
         }
     });
+    made.multiply_adds = multiply_adds_of_tiles;
     for_each_type([&](auto type) {
         made.multiply_pair[static_cast<int>(type.value)] = multiply_pair<type.value>;
     });

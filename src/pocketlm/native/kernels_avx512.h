@@ -2,8 +2,8 @@
 // that: those are of the file that includes this one.
 //
 // A vector holds 16 rows of a panel, four columns each; VPDPBUSD multiplies all of them by four
-// activations, broadcast from memory, without a widening step. Only C headers and intrinsics here: see
-// half.h.
+// activations, broadcast from memory, without a widening step. Where the file is compiled for VBMI, quants
+// that stand for other numbers are looked up 64 at once. Only C headers and intrinsics here: see half.h.
 #pragma once
 
 #include <immintrin.h>
@@ -40,82 +40,136 @@ constexpr int zero_of(Layout layout) {
     return is_signed(layout) ? 128 : static_cast<int>(layout.zero * static_cast<float>(times_of(layout)));
 }
 
-template <Type type>
+// The words of all bytes of which the low bits are a quant, `less` taken away: VPERMB looks at six bits of a byte,
+// whatever the upper two are.
+struct alignas(64) Numbers {
+    uint8_t at[64] = {};
+};
+
+template <Type type, int less>
+constexpr Numbers numbers_of() {
+    constexpr Layout layout = layout_of(type);
+    Numbers numbers;
+    for (int byte = 0; byte < 64; ++byte) {
+        const int quant = byte % (1 << layout.bits);
+        const int number = layout.codebook == Codebook::none
+                               ? quant
+                               : codebook_numbers[static_cast<int>(layout.codebook)][quant];
+        const int offset = is_signed(layout) ? 128 : 0;
+        numbers.at[byte] = static_cast<uint8_t>(number * times_of(layout) + offset - less);
+    }
+    return numbers;
+}
+
+// Chunks that are used more than once, kept in a register: GCC would read them from memory each time, and
+// there are loads enough.
+inline __m512i load_once(const uint8_t* at) {
+    __m512i chunk = load(at);
+    asm("" : "+v"(chunk));
+    return chunk;
+}
+
+// The bits of `low` where `mask` has ones, those of `high` elsewhere.
+inline __m512i choose(__m512i mask, __m512i low, __m512i high) {
+    return _mm512_ternarylogic_epi32(mask, low, high, 0xca);
+}
+
+inline void take_apart_3(const uint8_t* group, __m512i words[8]) {
+    const __m512i two = _mm512_set1_epi8(3);
+    __m512i chunks[3];
+    for (int i = 0; i < 3; ++i) {
+        chunks[i] = load_once(group + 64 * i);
+        words[2 * i] = chunks[i];
+        words[2 * i + 1] = _mm512_srli_epi16(chunks[i], 3);
+    }
+    words[6] = choose(two, _mm512_srli_epi16(chunks[0], 6), _mm512_srli_epi16(chunks[2], 4));
+    words[7] = choose(two, _mm512_srli_epi16(chunks[1], 6), _mm512_srli_epi16(chunks[2], 5));
+}
+
+// Bytes of which the low bits are quants, the others are not told: words[0…3] are the columns 0…15 of all
+// rows, four each, words[4…7] the columns 16…31.
+template <int bits>
+inline void take_apart(const uint8_t* group, __m512i words[8]) {
+    if constexpr (bits == 3) {
+        take_apart_3(group, words);
+        return;
+    }
+    const __m512i four = _mm512_set1_epi8(15);
+    for (int chunk = 0; chunk < 4; ++chunk) {
+        words[chunk] = load_once(group + 64 * chunk);
+        words[4 + chunk] = _mm512_srli_epi16(words[chunk], 4);
+    }
+    if constexpr (bits == 5) {
+        const __m512i fifth = load_once(group + 256);
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            const __m512i high = chunk < 4 ? _mm512_slli_epi16(fifth, static_cast<unsigned>(4 - chunk))
+                                           : _mm512_srli_epi16(fifth, static_cast<unsigned>(chunk - 4));
+            words[chunk] = choose(four, words[chunk], high);
+        }
+    }
+    if constexpr (bits == 6) {
+        for (int half = 0; half < 2; ++half) {
+            const __m512i high = load_once(group + 256 + 64 * half);
+            __m512i* out = words + 4 * half;
+            out[0] = choose(four, out[0], _mm512_slli_epi16(high, 4));
+            out[1] = choose(four, out[1], _mm512_slli_epi16(high, 2));
+            out[2] = choose(four, out[2], high);
+            out[3] = choose(four, out[3], _mm512_srli_epi16(high, 2));
+        }
+    }
+}
+
+// Bytes of which the low bits are quants become the words of a group (see times_of), `less` taken away from each.
+template <Type type, int less>
 inline void look_up(__m512i words[8]) {
     constexpr Layout layout = layout_of(type);
+    static constexpr Numbers numbers = numbers_of<type, less>();
+#if defined(__AVX512VBMI__)
+    if constexpr (times_of(layout) == 2 || layout.codebook != Codebook::none) {
+        const __m512i table = _mm512_load_si512(numbers.at);
+        for (int chunk = 0; chunk < 8; ++chunk) {
+            words[chunk] = _mm512_permutexvar_epi8(words[chunk], table);
+        }
+        return;
+    }
+#endif
+    const __m512i mask = _mm512_set1_epi8((1 << layout.bits) - 1);
+    for (int chunk = 0; chunk < 8; ++chunk) {
+        words[chunk] = _mm512_and_si512(words[chunk], mask);
+    }
     if constexpr (layout.codebook != Codebook::none) {
-        alignas(16) static constexpr CodebookBytes numbers =
-            codebook_bytes(layout.codebook, times_of(layout), is_signed(layout) ? 128 : 0);
         const __m512i table = _mm512_broadcast_i32x4(
             _mm_load_si128(reinterpret_cast<const __m128i*>(numbers.at)));
         for (int chunk = 0; chunk < 8; ++chunk) {
             words[chunk] = _mm512_shuffle_epi8(table, words[chunk]);
         }
-    } else if constexpr (times_of(layout) == 2) {
-        for (int chunk = 0; chunk < 8; ++chunk) {
+        return;
+    }
+    for (int chunk = 0; chunk < 8; ++chunk) {
+        if constexpr (times_of(layout) == 2) {
             words[chunk] = _mm512_add_epi8(words[chunk], words[chunk]);
+        }
+        if constexpr (less != 0) {
+            words[chunk] = _mm512_sub_epi8(words[chunk], _mm512_set1_epi8(static_cast<char>(less)));
         }
     }
 }
 
-inline void unpack_3(const uint8_t* group, __m512i words[8]) {
-    const __m512i low = _mm512_set1_epi8(7);
-    const __m512i two = _mm512_set1_epi8(3);
-    const __m512i four = _mm512_set1_epi8(4);
-    __m512i chunks[3];
-    for (int i = 0; i < 3; ++i) {
-        chunks[i] = load(group + 64 * i);
-        words[2 * i] = _mm512_and_si512(chunks[i], low);
-        words[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(chunks[i], 3), low);
-    }
-    words[6] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(chunks[0], 6), two),
-                               _mm512_and_si512(_mm512_srli_epi16(chunks[2], 4), four));
-    words[7] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(chunks[1], 6), two),
-                               _mm512_and_si512(_mm512_srli_epi16(chunks[2], 5), four));
-}
-
-// words[0…3] are the columns 0…15 of all rows, four each, words[4…7] the columns 16…31; unsigned.
-template <Type type>
+// The words of a group, columns as take_apart has them.
+template <Type type, int less>
 inline void unpack(const uint8_t* group, __m512i words[8]) {
     constexpr int bits = layout_of(type).bits;
     if constexpr (bits == 8) {
         for (int chunk = 0; chunk < 8; ++chunk) {
-            words[chunk] = _mm512_xor_si512(load(group + 64 * chunk), _mm512_set1_epi8(-128));
+            words[chunk] = load(group + 64 * chunk);
+            if constexpr (less != 128) {
+                words[chunk] = _mm512_xor_si512(words[chunk], _mm512_set1_epi8(-128));
+            }
         }
-        return;
+    } else {
+        take_apart<bits>(group, words);
+        look_up<type, less>(words);
     }
-    if constexpr (bits == 3) {
-        unpack_3(group, words);
-        look_up<type>(words);
-        return;
-    }
-    const __m512i low = _mm512_set1_epi8(15);
-    for (int chunk = 0; chunk < 4; ++chunk) {
-        const __m512i nibbles = load(group + 64 * chunk);
-        words[chunk] = _mm512_and_si512(nibbles, low);
-        words[4 + chunk] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
-    }
-    if constexpr (bits == 5) {
-        const __m512i fifth = load(group + 256);
-        const __m512i sixteen = _mm512_set1_epi8(16);
-        for (int chunk = 0; chunk < 8; ++chunk) {
-            const __m512i bit = _mm512_set1_epi8(static_cast<char>(1 << chunk));
-            const __mmask64 set = _mm512_test_epi8_mask(fifth, bit);
-            words[chunk] = _mm512_or_si512(words[chunk], _mm512_maskz_mov_epi8(set, sixteen));
-        }
-    }
-    if constexpr (bits == 6) {
-        const __m512i upper = _mm512_set1_epi8(0x30);
-        for (int half = 0; half < 2; ++half) {
-            const __m512i high = load(group + 256 + 64 * half);
-            __m512i* out = words + 4 * half;
-            out[0] = _mm512_or_si512(out[0], _mm512_and_si512(_mm512_slli_epi16(high, 4), upper));
-            out[1] = _mm512_or_si512(out[1], _mm512_and_si512(_mm512_slli_epi16(high, 2), upper));
-            out[2] = _mm512_or_si512(out[2], _mm512_and_si512(high, upper));
-            out[3] = _mm512_or_si512(out[3], _mm512_and_si512(_mm512_srli_epi16(high, 2), upper));
-        }
-    }
-    look_up<type>(words);
 }
 
 inline __m512i broadcast(const int8_t* at) {
@@ -155,8 +209,8 @@ inline void prefetch(const uint8_t* at) {
     }
 }
 
-// A panel's groups, one after the other; fetched so many bytes ahead.
-template <Type type, size_t ahead = 4096>
+// A panel's groups, one after the other; fetched so many bytes ahead, `less` taken away from each word.
+template <Type type, size_t ahead = 4096, int less = 0>
 class Groups {
   public:
     static constexpr Layout layout = layout_of(type);
@@ -186,7 +240,7 @@ class Groups {
             }
         }
         prefetch<type, ahead>(at_);
-        unpack<type>(at_, words);
+        unpack<type, less>(at_, words);
         const uint8_t* const scales = at_ + quant_bytes(layout);
         if constexpr (halves) {
             scale = _mm512_mul_ps(super_scale_, signed_bytes(scales));
@@ -197,9 +251,12 @@ class Groups {
         } else if constexpr (layout.scales == Scales::super_signed) {
             scale = _mm512_mul_ps(super_scale_, signed_bytes(scales));
         } else if constexpr (layout.scales == Scales::row_steps) {
-            const __m512i code = _mm512_and_si512(codes_, _mm512_set1_epi32(15));
+            // A permutation looks at the low four bits of an index alone.
+            const __m512 code = _mm512_permutexvar_ps(
+                codes_, _mm512_setr_ps(0.0f, 1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 7.0f, 8.0f, 9.0f, 10.0f, 11.0f,
+                                       12.0f, 13.0f, 14.0f, 15.0f));
             // See float_base.
-            scale = _mm512_and_ps(_mm512_fmadd_ps(_mm512_cvtepi32_ps(code), step_, base_),
+            scale = _mm512_and_ps(_mm512_fmadd_ps(code, step_, base_),
                                   _mm512_castsi512_ps(_mm512_set1_epi32(scale_bits)));
             codes_ = _mm512_srli_epi32(codes_, 4);
         } else {
@@ -461,8 +518,26 @@ uint64_t read(const uint8_t* data, size_t size, bool halves) {
     return static_cast<uint64_t>(_mm512_reduce_add_epi64(_mm512_add_epi64(sums[0], sums[1])));
 }
 
-// As Kernels::multiply_adds.
-long long multiply_adds(int repetitions);
+long long multiply_adds(int repetitions) {
+    constexpr int chains = 16;
+    __m512i quants = _mm512_set1_epi8(7);
+    const __m512i activations = _mm512_set1_epi8(1);
+    __m512i sums[chains];
+    for (__m512i& sum : sums) {
+        sum = _mm512_setzero_si512();
+    }
+    for (int i = 0; i < repetitions; ++i) {
+        asm volatile("" : "+v"(quants));  // as if it were another each time
+#pragma GCC unroll 16
+        for (int chain = 0; chain < chains; ++chain) {
+            sums[chain] = _mm512_dpbusd_epi32(sums[chain], quants, activations);
+        }
+    }
+    for (__m512i& sum : sums) {
+        asm volatile("" : "+v"(sum));
+    }
+    return 64LL * chains * repetitions;
+}
 
 constexpr OwnKernels own_kernels = {quantise, half_from_float, read, multiply_adds};
 

@@ -63,19 +63,18 @@ constexpr int codebook_numbers[4][16] = {
     {0, 7, 13, 17, 21, 24, 27, 30, 33, 36, 39, 42, 46, 50, 56, 63},
 };
 
-// A codebook as the bytes of a vector, for an instruction that looks up 16 at once: its numbers times
-// `times`, plus `offset` (128 makes signed ones unsigned).
+// A codebook as the bytes of a vector, for an instruction that looks up 16 at once.
 struct CodebookBytes {
     uint8_t at[16] = {};
 };
 
-constexpr CodebookBytes codebook_bytes(Codebook codebook, int times = 1, int offset = 0) {
+constexpr CodebookBytes codebook_bytes(Codebook codebook) {
     CodebookBytes bytes;
     for (int i = 0; i < 16; ++i) {
         // Of 8 numbers, the look-up does not mind the fourth bit.
         const int index = codebook == Codebook::p3 ? i % 8 : i;
         const int number = codebook_numbers[static_cast<int>(codebook)][index];
-        bytes.at[i] = static_cast<uint8_t>(number * times + offset);
+        bytes.at[i] = static_cast<uint8_t>(number);
     }
     return bytes;
 }

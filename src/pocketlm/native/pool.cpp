@@ -139,11 +139,14 @@ std::vector<const Kernels*> available_kernels() {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vnni")) {
         tables.push_back(&avx512_kernels);
+        if (__builtin_cpu_supports("avx512vbmi")) {
+            tables.push_back(&avx512vbmi_kernels);
 #if defined(POCKETLM_AMX)
-        if (has_amx()) {
-            tables.push_back(&amx_kernels);
-        }
+            if (has_amx()) {
+                tables.push_back(&amx_kernels);
+            }
 #endif
+        }
     }
 #elif defined(__wasm_simd128__)
     tables.push_back(&wasm_kernels);
