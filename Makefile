@@ -51,13 +51,15 @@ chat: all
 	@$(BIN)/pocketlm pull "$$POCKETLM_MODEL" > /dev/null
 	@$(BIN)/pocketlm chat "$$POCKETLM_MODEL" $(if $(value PROMPT),--prompt="$$POCKETLM_PROMPT")
 
-# The C programs that tests drive are built first.
+# The C programs that tests drive are built first. Two processes share two cores: threads of NumPy's and PyTorch's own,
+# which spin while they wait for each other, would make some tests ten times as long.
 test: $(VENV)/.developed
 	@mkdir -p $(NATIVE)
 	@(PATH="$(CURDIR)/$(BIN):$$PATH"; cmake -S . -B $(NATIVE) -G Ninja -D CMAKE_BUILD_TYPE=Release \
 	    -D POCKETLM_PYTHON=OFF -D POCKETLM_TESTS=ON && cmake --build $(NATIVE)) >$(NATIVE).log 2>&1 || \
 	    { cat $(NATIVE).log; exit 1; }
-	POCKETLM_TEST_POCKET="$(CURDIR)/$(NATIVE)" $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POCKETLM_TEST_POCKET="$(CURDIR)/$(NATIVE)" \
+	    $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # WebAssembly modules first: the page's build hashes them.
 web: $(BIN)/python
