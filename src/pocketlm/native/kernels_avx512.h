@@ -349,7 +349,20 @@ inline __attribute__((always_inline)) void add_group_of(const Groups<type, ahead
                 dots[i] = _mm512_set1_epi32(zero == 0 ? float_base_bits
                                                       : float_base_bits - zero * tile.totals[at + i]);
             }
-            add_dots<0, 8, step>(groups.words, rows, dots);
+            if constexpr (step < tokens_in_turn) {
+                // Two sums, so that one need not wait for the other.
+                __m512i highs[step];
+                for (__m512i& high : highs) {
+                    high = _mm512_setzero_si512();
+                }
+                add_dots<0, 4, step>(groups.words, rows, dots);
+                add_dots<4, 8, step>(groups.words, rows, highs);
+                for (int i = 0; i < step; ++i) {
+                    dots[i] = _mm512_add_epi32(dots[i], highs[i]);
+                }
+            } else {
+                add_dots<0, 8, step>(groups.words, rows, dots);
+            }
             for (int i = 0; i < step; ++i) {
                 __m512& sum = sums[first + i];
                 sum = add_group(sum, dots[i], groups.scale, shift, tile.scales[at + i]);
