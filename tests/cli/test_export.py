@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +13,7 @@ from program import PROGRAM, check_refusal
 from fuzz import gguf_bytes as make
 from pocketlm.errors import Error, OutputError, UnsupportedError
 from pocketlm.formats.open import open_checkpoint
+from pocketlm.formats.output import new_folder
 from pocketlm.serve.pocket import built, offer, site
 from quantize import tiny
 
@@ -83,21 +84,50 @@ def test_damaged_files_are_refused(pocketlm, tmp_path, change, word):
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
 
 
-def test_ctrl_c_leaves_nothing(environment, smollm2, tmp_path):
+def exporting(environment, smollm2, folder):
+    """An export that is being written below `folder`."""
     program = subprocess.Popen(
-        [*PROGRAM, "export", str(smollm2), "--out", str(tmp_path / "out"), "--dtype", "f32"],
+        [*PROGRAM, "export", str(smollm2), "--out", str(folder / "out"), "--dtype", "f32"],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not list(tmp_path.glob(".out.*.part/model.safetensors")):
+    while not list(folder.glob(".out.*.part/model.safetensors")):
         assert program.poll() is None
         time.sleep(0.005)
-    os.kill(program.pid, signal.SIGINT)
+    return program
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_it_leaves_nothing(environment, smollm2, tmp_path, number):
+    program = exporting(environment, smollm2, tmp_path)
+    program.send_signal(number)
     _, said = program.communicate(timeout=60)
-    assert program.returncode in (130, -signal.SIGINT)
+    assert program.returncode in (128 + number, -number)
     assert "Traceback" not in said
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_what_a_kill_leaves_goes_with_the_next_attempt(environment, smollm2, tmp_path):
+    killed = exporting(environment, smollm2, tmp_path)
+    killed.kill()
+    killed.communicate()
+    (left,) = tmp_path.glob(".out.*.part")
+    other = tmp_path / f".out.gguf.{'a' * 12}.part"  # of another output, and of nobody now
+    other.touch()
+    shutil.move(left, kept := tmp_path / "kept")  # or there would be something to wait for
+    program = exporting(environment, smollm2, tmp_path)
+    shutil.move(kept, left)
+    (under_way,) = (part for part in tmp_path.glob(".out.*.part") if part not in (left, other))
+    with new_folder(tmp_path / "out") as made:
+        assert not left.exists()
+        assert under_way.exists()
+        assert other.exists()
+        (made / "file").touch()
+    program.communicate(timeout=120)
+    assert program.returncode == 0
+    assert (tmp_path / "out/model.safetensors").exists()
+    assert list(tmp_path.glob(".out*")) == [other]
 
 
 # For browsers

@@ -213,21 +213,24 @@ def begin(environment, *arguments: str, handler: object = signal.default_int_han
     return process
 
 
-@pytest.mark.parametrize("command", ["--help", "list"])
-def test_ctrl_c_at_any_time_of_its_life_shows_no_traceback(environment, command):
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [("--help", signal.SIGINT), ("list", signal.SIGINT), ("list", signal.SIGTERM)],
+)
+def test_a_signal_at_any_time_of_its_life_shows_no_traceback(environment, command, number):
     codes = []
     for delay in range(0, 1000, 20):
         process = begin(environment, command)
         time.sleep(delay / 1000)
         ended = process.poll() is not None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert process.returncode in (0, 128 + number, -number)
         assert errors.strip() == b""
         codes.append(process.returncode)
         if ended:
             break
-    assert codes[0] == -signal.SIGINT
+    assert codes[0] == -number
 
 
 def test_where_sigint_is_ignored_it_stays_so(environment):

@@ -1,11 +1,15 @@
 """Output that is whole or not there: written beside its place, renamed into it when it is done.
 
-It knows files, folders, disk space and interruption. It knows no format.
+It knows files, folders, disk space and interruption. It knows no format. What is being written is
+locked, so that what a killed process left behind can be told from it, and goes with the next
+attempt at the same output.
 """
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -29,10 +33,12 @@ def new_file(path: Path, size: int = 0) -> Iterator[BinaryIO]:
     cannot be written; a KeyboardInterrupt or any other exception leaves nothing behind either.
     """
     with writing(path):
+        _sweep(path)
         _check_space(path, size)
         beside = _beside(path)
         try:
             with beside.open("xb") as file:
+                _lock(file.fileno())
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -49,14 +55,16 @@ def new_folder(path: Path, size: int = 0) -> Iterator[Path]:
     when the new folder is in its place.
     """
     with writing(path):
+        _sweep(path)
         _check_space(path, size)
-        beside, before = _beside(path), _beside(path)
+        beside, before = _beside(path), _beside(path, "before")
         try:
             beside.mkdir()
-            yield beside
-            if path.exists():
-                path.rename(before)
-            beside.rename(path)
+            with _locked(beside):
+                yield beside
+                if path.exists():
+                    path.rename(before)
+                beside.rename(path)
         finally:
             if before.exists() and not path.exists():
                 before.rename(path)
@@ -89,9 +97,47 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def _beside(path: Path) -> Path:
+def _beside(path: Path, kind: str = "part") -> Path:
     """A name in the same folder that nobody has."""
-    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.part")
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.{kind}")
+
+
+def _lock(descriptor: int) -> None:
+    # Where a disk knows no locks, what is left of a killed process stays.
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that were killed left of the output `path`, as far as that can be."""
+    name = re.compile(rf"\.{re.escape(path.name[:200])}\.[0-9a-f]{{12}}\.part")
+    with contextlib.suppress(OSError):
+        for left in path.parent.iterdir():
+            if name.fullmatch(left.name):
+                _remove_unlocked(left)
+
+
+def _remove_unlocked(part: Path) -> None:
+    descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if part.is_dir():
+                shutil.rmtree(part)
+            else:
+                part.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def _check_space(path: Path, size: int) -> None:
