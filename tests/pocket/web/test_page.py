@@ -8,6 +8,7 @@ import functools
 import http.server
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,12 @@ def folder(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def host(folder: Path) -> Iterator[Host]:
+    with hosting(folder) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def hosting(folder: Path) -> Iterator[Host]:
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
             found.asked.append(self.path)
@@ -246,6 +253,48 @@ def test_stopping_and_a_page_that_is_killed(phone: BrowserContext, host: Host) -
     assert len(page.locator(".prose").inner_text()) > 20
 
 
+def test_a_chat_in_two_tabs(phone: BrowserContext, host: Host) -> None:
+    one = with_model(phone, host)
+    say(one, "Name a colour.")
+    answer(one)
+    two = phone.new_page()
+    two.goto(one.url)
+    until(lambda: two.inner_text("#chosen") == "smollm2")
+    assert two.locator(".message").count() == 2
+    # What is said in one is seen in the other, and known as written there while it is.
+    say(one, "And another.")
+    until(lambda: two.locator(".message").count() == 4)
+    last = answer(one)
+    until(lambda: answer(two) == last)
+    until(lambda: "another tab" not in two.inner_text(".message:last-child"))
+    one.get_by_role("button", name="Settings").click()
+    one.get_by_label("Longest answer").fill("2000")
+    one.get_by_role("button", name="Done").click()
+    say(one, "Write a long story about a sailor.")
+    until(lambda: "is being written in another tab" in two.inner_text(".message:last-child"))
+    # Said in both at the same time, it is two chats: whichever comes second is the new one.
+    say(two, "And a number.")
+    answer(two)
+    until(lambda: one.url != two.url)
+    parted = [page for page in (one, two) if "went on in another tab" in page.inner_text("#notice")]
+    assert len(parted) == 1
+    one.get_by_role("button", name="Stop").click()
+    answer(one)
+    for page, questions in ((one, 3), (two, 4)):
+        page.reload()
+        page.wait_for_selector(f".message:nth-child({2 * questions})")
+        assert page.locator(".message").count() == 2 * questions
+    assert "sailor" in one.locator(".message").nth(4).inner_text()
+    assert "number" in two.locator(".message").nth(6).inner_text()
+    assert one.locator("#chats a").count() == 2
+    # Removed in one, it is gone in the other.
+    one.get_by_role("button", name="Chats", exact=True).click()
+    one.locator("#chats li.open").get_by_role("button").click()
+    one.get_by_role("menuitem", name="Delete").click()
+    one.locator("#confirm-yes").click()
+    until(lambda: two.locator("#chats a").count() == 1)
+
+
 def test_removing_gives_the_space_back(phone: BrowserContext, host: Host) -> None:
     page = with_model(phone, host)
     used = "navigator.storage.estimate().then(({usage}) => usage)"
@@ -255,5 +304,32 @@ def test_removing_gives_the_space_back(phone: BrowserContext, host: Host) -> Non
     page.locator("#confirm-yes").click()
     until(lambda: page.evaluate(used) < 10_000_000)
     page.keyboard.press("Escape")
-    assert page.get_by_role("button", name="Download").is_visible()
+    page.get_by_role("button", name="Download").wait_for()
     assert page.inner_text("#chosen") == "No model"
+
+
+def test_a_newer_page_is_offered(phone: BrowserContext, folder: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "site"
+    shutil.copytree(folder, mine, copy_function=os.link)
+    worker = (mine / "sw.js").read_text("utf-8")
+    index = (mine / "index.html").read_text("utf-8")
+    (build,) = re.findall(r'"([0-9a-f]{16})"', worker)
+    with hosting(mine) as host:
+        page = with_model(phone, host)
+        for name, text in (
+            ("sw.js", worker.replace(build, "newer")),
+            ("index.html", index.replace("<body", '<body data-newer="1"', 1)),
+        ):
+            (mine / name).unlink()  # it is the other folder's as well
+            (mine / name).write_text(text, "utf-8")
+        page.reload()
+        page.get_by_text("A newer version of this page is here.").wait_for()
+        assert page.locator("body[data-newer]").count() == 0
+        page.get_by_role("button", name="Use it").click()
+        page.wait_for_selector("body[data-newer]")
+    # What was there without a network still is.
+    page.reload()
+    page.wait_for_selector("body[data-newer]")
+    until(lambda: page.inner_text("#chosen") == "smollm2")
+    say(page, NUMBERS)
+    assert answer(page)

@@ -1,14 +1,20 @@
-// Chats, kept in this browser and nowhere else: an IndexedDB database with one object a chat.
+// Chats, kept in this browser and nowhere else: an IndexedDB database with one object a chat. Other tabs see the same.
 //
-// Knows how they are stored, and no more of them than their `id` and `updated`. What cannot be kept is an error in words.
+// Knows how they are stored, and no more of them than their `id`, `updated` and `version`. What cannot be kept is an
+// error in words.
 
 const NAME = "pocketlm";
 const STORE = "chats";
+const tabs = new BroadcastChannel("pocketlm-chats");
 let opened = null;
 
+/** Another tab has kept a later version of the chat: nothing was kept. */
+export class Changed extends Error {}
+
 /**
- * A chat. An answer that was cut off has `pending` still: its page was closed, or its tab killed.
- * @typedef {{ id: string, title: string, model: string, updated: number, messages: Message[] }} Chat
+ * A chat. An answer that was cut off has `pending` still: its page was closed, or its tab killed; or another tab writes
+ * it at the moment. `version` is another one each time it is kept.
+ * @typedef {{ id: string, title: string, model: string, updated: number, version?: string, messages: Message[] }} Chat
  * @typedef {{ role: "user" | "assistant", content: string, tokens?: number[] | null, model?: string, figures?: string,
  *   note?: string, error?: string, pending?: boolean }} Message
  */
@@ -22,11 +28,53 @@ export async function all() {
 /** @param {string} id @returns {Promise<Chat | undefined>} */
 export const get = (id) => request("readonly", (store) => store.get(id));
 
-/** @param {Chat} chat */
-export const put = (chat) => request("readwrite", (store) => store.put(chat));
+/**
+ * Keep a chat whose version is the one that is kept, or that is kept by nobody.
+ * @param {Chat} chat
+ * @returns {Promise<string>} its version now; rejects with Changed
+ */
+export async function put(chat) {
+  const version = crypto.randomUUID();
+  const before = await request("readwrite", (store) => {
+    const asked = store.get(chat.id);
+    asked.onsuccess = () => {
+      if (!later(asked.result, chat)) store.put({ ...chat, version });
+    };
+    return asked;
+  });
+  if (later(before, chat)) throw new Changed();
+  tabs.postMessage(chat.id);
+  return version;
+}
+
+const later = (kept, chat) => kept !== undefined && kept.version !== chat.version;
 
 /** @param {string} id */
-export const remove = (id) => request("readwrite", (store) => store.delete(id));
+export async function remove(id) {
+  await request("readwrite", (store) => store.delete(id));
+  tabs.postMessage(id);
+}
+
+/** Be told the id of a chat that another tab kept or removed. @param {(id: string) => void} told */
+export function watch(told) {
+  tabs.onmessage = ({ data }) => told(data);
+}
+
+const lock = (id) => `pocketlm-chat-${id}`;
+
+/** Say to other tabs that an answer is being written here, until the function that this gives is called. */
+export function hold(id) {
+  return new Promise((held) => {
+    // A lock is held until a promise is kept, or its tab ends.
+    navigator.locks.request(lock(id), { mode: "shared" }, () => new Promise((release) => held(release)));
+  });
+}
+
+/** Whether some tab writes an answer. @param {string} id */
+export async function isHeld(id) {
+  const { held } = await navigator.locks.query();
+  return held.some(({ name }) => name === lock(id));
+}
 
 async function request(mode, ask) {
   try {

@@ -27,15 +27,33 @@ let fault = null; // why there is no engine
 async function open(id) {
   if (id === chat.id) return;
   if (writing?.chat.id === id) return show(writing.chat);
+  const found = await read(id);
+  if (found) show(found);
+  else startNew();
+}
+
+async function read(id) {
   const found = await chats.get(id).catch((error) => void notice(`The chat cannot be read: ${error.message}.`));
-  if (!found) return startNew();
-  const last = found.messages.at(-1);
+  const last = found?.messages.at(-1);
   if (last?.pending) {
     delete last.pending;
-    if (last.content) last.note = "Cut off: the page was closed while this was written.";
+    if (await chats.isHeld(id)) last.note = "It is being written in another tab.";
+    else if (last.content) last.note = "Cut off: the page was closed while this was written.";
     else found.messages.pop();
   }
-  show(found);
+  return found;
+}
+
+// Another tab has kept or removed a chat: what is shown here, if nothing is being written, is what there is.
+async function changed(id) {
+  sidebar.refresh();
+  if (id !== chat.id || writing?.chat === chat) return;
+  const found = await read(id);
+  if (id !== chat.id || writing?.chat === chat) return;
+  if (!found) return startNew();
+  chat = found;
+  talk.change(chat);
+  update();
 }
 
 function show(given) {
@@ -59,17 +77,34 @@ function route() {
   else if (chat.messages.length) show(fresh());
 }
 
-// Keeps a chat; that it cannot be kept is said once.
-async function keep(mine) {
+// Keeps a chat, once it was kept as it was before; that it cannot be kept is said once.
+function keep(mine) {
+  mine.kept = (mine.kept ?? Promise.resolve()).then(() => keepNow(mine));
+  return mine.kept;
+}
+
+async function keepNow(mine) {
   mine.updated = Date.now();
-  const { id, title, model, updated, context, messages } = mine;
+  const { id, title, model, updated, version, context, messages } = mine;
   try {
-    await chats.put({ id, title, model, updated, context, messages });
+    mine.version = await chats.put({ id, title, model, updated, version, context, messages });
     mine.lost = false;
   } catch (error) {
+    if (error instanceof chats.Changed) return part(mine);
     if (!mine.lost && mine === chat) notice(`This chat is not kept: ${error.message}. It stays here as long as this page is open.`);
     mine.lost = true;
   }
+}
+
+// The chat goes on in another tab as well: neither is lost.
+function part(mine) {
+  mine.id = crypto.randomUUID();
+  delete mine.version;
+  if (mine === chat) {
+    history.replaceState(null, "", `#${mine.id}`);
+    notice("This chat went on in another tab at the same time. What is said here is kept as a chat of its own.", [], { mild: true });
+  }
+  return keepNow(mine);
 }
 
 // What the page says around a conversation
@@ -131,17 +166,19 @@ async function ask({ text, at = null }) {
   talk.show(mine);
   update();
   history.replaceState(null, "", `#${mine.id}`);
+  const written = await chats.hold(mine.id);
   await keep(mine);
   sidebar.refresh();
   announce("The answer is being written");
   try {
-    finish(mine, answer, await written(mine, asked, answer));
+    finish(mine, answer, await write(mine, asked, answer));
   } catch (error) {
     fail(mine, answer, at === null ? mine.messages.slice(0, -1) : before, error);
   }
   delete answer.pending;
   writing = null;
   await keep(mine);
+  written();
   if (mine === chat) {
     talk.speak(answer);
     talk.redraw();
@@ -151,7 +188,7 @@ async function ask({ text, at = null }) {
 }
 
 // The engine's answer while it grows; returns its figures.
-async function written(mine, asked, answer) {
+async function write(mine, asked, answer) {
   const { signal } = writing.abort;
   const shown = () => mine === chat;
   if (!models.facts()) talk.wait(answer, "Loading the model …");
@@ -346,6 +383,7 @@ async function begin() {
       startNew();
     },
   });
+  chats.watch(changed);
   composer.begin({ send: (text) => ask({ text }), stop, editLast: talk.editLast });
   talk.begin({ again: (at) => ask({ at }), edit: (at, text) => ask({ at, text }), isBusy: () => writing !== null });
   models.begin({ changed: update });

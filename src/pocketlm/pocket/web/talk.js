@@ -32,6 +32,13 @@ export function show(given) {
   toEnd();
 }
 
+/** Show what has become of the chat, from where it is looked at. @param {import("./chats.js").Chat} given */
+export function change(given) {
+  chat = given;
+  redraw();
+  follow();
+}
+
 /** Draw every message anew. */
 export function redraw() {
   $("messages").replaceChildren(...chat.messages.map(draw));
