@@ -13,6 +13,7 @@ import { $, announce, card, h, textButton } from "../../serve/page/dom.js";
 const IDEAS = ["Explain photosynthesis to a child", "Write a polite reminder by mail", "Name three ideas for a rainy day"];
 const KEY = "pocketlm-key";
 const SAVING = 1000; // milliseconds between two times that a growing answer is kept
+const FRAME = 16; // milliseconds of a picture
 
 /** @returns {import("./chats.js").Chat} */
 const fresh = () => ({ id: crypto.randomUUID(), title: "", model: "", updated: 0, context: null, messages: [] });
@@ -203,16 +204,21 @@ async function write(mine, asked, answer) {
   const pieces = pocket.chat(turns, { ...settings.sampling(), onProgress }, signal);
   let saved = performance.now();
   let drawing = false;
+  let took = 0;
+  const draw = () => {
+    drawing = false;
+    if (!answer.pending || !shown()) return;
+    const begun = performance.now();
+    talk.grow(answer);
+    took = performance.now() - begun;
+  };
   for (;;) {
     const { done, value } = await pieces.next();
     if (done) return value;
     answer.content += value;
     if (!drawing) {
       drawing = true;
-      requestAnimationFrame(() => {
-        drawing = false;
-        if (answer.pending && shown()) talk.grow(answer);
-      });
+      setTimeout(draw, Math.max(FRAME, 4 * took)); // the rest of the page has time, however long a paragraph is
     }
     if (performance.now() - saved > SAVING) {
       saved = performance.now();

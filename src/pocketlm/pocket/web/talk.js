@@ -76,6 +76,7 @@ export function grow(message) {
   drawn.blocks = blocks;
   speak(message, blocks.length - 1);
   drawn.element.querySelector(".waiting")?.remove();
+  prose.getBoundingClientRect(); // laid out now: whoever asks how long it took is told all of it
 }
 
 /** Tell a screen reader of the blocks before `end` that it was not told of; none changes any more. */

@@ -59,19 +59,31 @@ export function update(message) {
   old?.replaceWith(message.node);
 }
 
-// The answer has new blocks from `first` on; those before are over.
+// The answer has new blocks from `first` on; those before are over. To draw them takes a fifth of the time at most, however
+// long a paragraph is: the rest is for whoever scrolls, stops or goes elsewhere.
 export function grow(message, first, blocks) {
-  const prose = message.node?.querySelector(".prose");
-  const whole = message.blocks.slice(message.spoken ?? 0, first);
   message.blocks = [...message.blocks.slice(0, first), ...blocks];
+  message.undrawn = Math.min(message.undrawn ?? first, first);
+  const pause = (message.idleUntil ?? 0) - performance.now();
+  if (pause <= 0) drawRest(message);
+  else message.drawing ??= setTimeout(() => drawRest(message), pause);
+}
+
+function drawRest(message) {
+  const { undrawn: first, spoken = 0 } = message;
+  clearTimeout(message.drawing);
+  message.undrawn = message.drawing = null;
+  const prose = message.node?.querySelector(".prose");
   if (!prose || !chat.messages.includes(message)) return;
-  if (whole.length) {
-    for (const block of [...prose.children].slice(message.spoken ?? 0, first)) speak(block);
-    message.spoken = first;
-  }
+  const begun = performance.now();
+  for (const block of [...prose.children].slice(spoken, first)) speak(block);
+  message.spoken = Math.max(spoken, first);
   while (prose.childElementCount > first) prose.lastElementChild.remove();
-  prose.append(...blocks.map(dressed));
+  prose.append(...message.blocks.slice(first).map(dressed));
   message.node.querySelector(".waiting")?.remove();
+  prose.getBoundingClientRect(); // what it takes to lay it out is part of it
+  const now = performance.now();
+  message.idleUntil = now + 4 * (now - begun);
 }
 
 // Calls were made for the answer, or have their results.
@@ -91,6 +103,7 @@ export function wait(message, words, progress = null) {
 
 // What a screen reader has not been told of the answer yet.
 export function speakRest(message) {
+  if (message.drawing) drawRest(message);
   const prose = message.node?.querySelector(".prose");
   for (const block of [...(prose?.children ?? [])].slice(message.spoken ?? 0)) speak(block);
 }
