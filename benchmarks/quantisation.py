@@ -10,14 +10,15 @@ random scales between norms and projections, up and down, values and outputs, wh
 function as it is. Then projections are rounded and read back (embedding and head stay as they are),
 and the KL divergence to the unrounded model is measured on the last windows of each text.
 Calibration reads the text that comes with pocketlm and the beginning of the first one. With
---llama, llama.cpp's own quantiser rounds too; where a type wants rows of 256, four rows count as
-one, as its width is no multiple of that. --reference writes the moved model (a LLaMA as GGUF), for
+--llama, llama.cpp's own quantiser rounds too; where a type wants rows of 256, several rows count as
+one, if the width is no multiple of that. --reference writes the moved model (a LLaMA as GGUF), for
 comparing whole files by `pocketlm quality`.
 """
 
 import argparse
 import ctypes
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,10 +59,11 @@ class Model:
             decoder.load(self.program, parts, self.read) for parts in decoder.layers(self.program)
         ]
         self.calibration = [default_text(), texts[0].read_text()[:400_000]]
+        self.window = min(WINDOW, self.program.context)
         self.read_windows = {
             text.stem: np.array(self.tokenizer.encode(text.read_text()[-60_000:]))[
-                -windows * WINDOW :
-            ].reshape(windows, WINDOW)
+                -windows * self.window :
+            ].reshape(windows, self.window)
             for text in texts
         }
         for index, layer in enumerate(self.layers):
@@ -96,7 +98,7 @@ class Model:
             if basis is not None:
                 x = x @ basis.residual.T
             x = decoder.normalised(x, self.norm, self.program.norm_eps)
-            out.append(x[WINDOW // 2 : -1] @ self.head.T)
+            out.append(x[self.window // 2 : -1] @ self.head.T)
         return np.stack(out)
 
     def loss(self, layers: list[Layer], basis: Basis | None = None) -> dict[str, float]:
@@ -106,7 +108,7 @@ class Model:
             parts = [
                 compare(reference, rows, right)
                 for reference, rows, right in zip(
-                    self.references[name], got, ids[:, WINDOW // 2 + 1 :], strict=True
+                    self.references[name], got, ids[:, self.window // 2 + 1 :], strict=True
                 )
             ]
             found[name] = Loss.joined(parts, windows=len(ids)).kl_mean.value
@@ -234,9 +236,10 @@ def llama(library: Path, type_: str, importance: dict[str, Floats] | None) -> Ro
     pool = _native.ThreadPool(1)
 
     def rounding(role: str, inputs: str, matrix: Floats) -> Floats:
-        four = 1 if type_ in ("Q4_0", "IQ4_NL") else 4
-        rows = np.ascontiguousarray(matrix).reshape(len(matrix) // four, -1)
-        weights = None if importance is None else np.tile(importance[inputs], four)
+        wanted = 32 if type_ in ("Q4_0", "IQ4_NL") else 256
+        together = wanted // math.gcd(wanted, matrix.shape[1])
+        rows = np.ascontiguousarray(matrix).reshape(len(matrix) // together, -1)
+        weights = None if importance is None else np.tile(importance[inputs], together)
         size = plan.stored_bytes(type_, *rows.shape)
         stored = np.zeros(size, np.uint8)
         lib.ggml_quantize_init(PEERS[type_])

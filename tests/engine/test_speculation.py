@@ -110,8 +110,9 @@ def test_the_same_events(both, options):
     found, expected = events(drafting, **options), events(plain, **options)
     assert found == expected
     assert max(rows) == MOST + 1
-    # Some drafts were right, some were wrong; the prompt takes a step before the first token's.
-    assert 20 < len(rows) <= len(ids(expected))
+    # Some drafts were wrong, and on a busy machine, where the clock says that none pays, hardly one
+    # is tried; the prompt takes a step before the first token's.
+    assert 20 < len(rows) <= len(ids(expected)) + 1
     assert ids(found) == ids(events(drafting, **options))  # from a cache that saw drafts
 
 

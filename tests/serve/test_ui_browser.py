@@ -40,7 +40,8 @@ def test_a_chat(window):
     page.wait_for_selector(".assistant .prose .block")
     first = window.answered()
     assert page.evaluate("couldStop")
-    assert len(page.evaluate("[...sizes]")) >= 3  # it came in parts
+    # It came in parts, however many of them a busy machine draws.
+    assert any(0 < size < len(first) for size in page.evaluate("[...sizes]"))
     assert page.get_by_role("button", name="Send").is_visible()
     assert re.search(r"60 tokens, \d+(\.\d)? a second", page.locator(".figures").inner_text())
     assert re.search(r"\d+ of 8,192 tokens", page.locator(".context-words").inner_text())
