@@ -287,12 +287,20 @@ def test_a_chat_in_two_tabs(phone: BrowserContext, host: Host) -> None:
     assert "sailor" in one.locator(".message").nth(4).inner_text()
     assert "number" in two.locator(".message").nth(6).inner_text()
     assert one.locator("#chats a").count() == 2
-    # Removed in one, it is gone in the other.
+    # Removed in one, it is gone in the other, even if that writes to it: and stays so.
+    two.goto(one.url)
+    until(lambda: two.inner_text("#chosen") == "smollm2" and two.locator(".message").count() == 6)
+    say(two, "Write another long story.")
+    until(lambda: two.locator(".message").count() == 8)
     one.get_by_role("button", name="Chats", exact=True).click()
     one.locator("#chats li.open").get_by_role("button").click()
     one.get_by_role("menuitem", name="Delete").click()
     one.locator("#confirm-yes").click()
-    until(lambda: two.locator("#chats a").count() == 1)
+    until(lambda: two.locator(".message").count() == 0)
+    until(lambda: two.get_by_role("button", name="Send").is_visible())
+    for page in (one, two):
+        page.reload()
+        until(lambda page=page: page.locator("#chats a").count() == 1)
 
 
 def test_removing_gives_the_space_back(phone: BrowserContext, host: Host) -> None:

@@ -29,25 +29,23 @@ export async function all() {
 export const get = (id) => request("readonly", (store) => store.get(id));
 
 /**
- * Keep a chat whose version is the one that is kept, or that is kept by nobody.
+ * Keep a chat, if what is kept of it is the version that it has.
  * @param {Chat} chat
- * @returns {Promise<string>} its version now; rejects with Changed
+ * @returns {Promise<string>} its version now; rejects with Changed, or with an Error where it was removed meanwhile
  */
 export async function put(chat) {
   const version = crypto.randomUUID();
   const before = await request("readwrite", (store) => {
     const asked = store.get(chat.id);
     asked.onsuccess = () => {
-      if (!later(asked.result, chat)) store.put({ ...chat, version });
+      if (asked.result?.version === chat.version) store.put({ ...chat, version });
     };
     return asked;
   });
-  if (later(before, chat)) throw new Changed();
+  if (before?.version !== chat.version) throw before ? new Changed() : new Error("it was removed");
   tabs.postMessage(chat.id);
   return version;
 }
-
-const later = (kept, chat) => kept !== undefined && kept.version !== chat.version;
 
 /** @param {string} id */
 export async function remove(id) {

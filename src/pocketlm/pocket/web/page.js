@@ -28,13 +28,17 @@ let fault = null; // why there is no engine
 async function open(id) {
   if (id === chat.id) return;
   if (writing?.chat.id === id) return show(writing.chat);
-  const found = await read(id);
-  if (found) show(found);
-  else startNew();
+  try {
+    const found = await read(id);
+    if (found) show(found);
+    else startNew();
+  } catch (error) {
+    notice(`The chat cannot be read: ${error.message}.`);
+  }
 }
 
 async function read(id) {
-  const found = await chats.get(id).catch((error) => void notice(`The chat cannot be read: ${error.message}.`));
+  const found = await chats.get(id);
   const last = found?.messages.at(-1);
   if (last?.pending) {
     delete last.pending;
@@ -48,13 +52,19 @@ async function read(id) {
 // Another tab has kept or removed a chat: what is shown here, if nothing is being written, is what there is.
 async function changed(id) {
   sidebar.refresh();
-  if (id !== chat.id || writing?.chat === chat) return;
+  if (id !== chat.id && id !== writing?.chat.id) return;
   const found = await read(id);
-  if (id !== chat.id || writing?.chat === chat) return;
-  if (!found) return startNew();
-  chat = found;
-  talk.change(chat);
-  update();
+  if (!found) gone(id);
+  else if (id === chat.id && writing?.chat !== chat) {
+    chat = found;
+    talk.change(chat);
+    update();
+  }
+}
+
+function gone(id) {
+  if (writing?.chat.id === id) stop();
+  if (id === chat.id) startNew();
 }
 
 function show(given) {
@@ -183,8 +193,8 @@ async function ask({ text, at = null }) {
   if (mine === chat) {
     talk.speak(answer);
     talk.redraw();
-    update();
   }
+  update(); // whatever chat is shown, the engine is free
   sidebar.refresh();
 }
 
@@ -383,11 +393,7 @@ async function begin() {
   sidebar.begin({
     current: () => chat.id,
     failed: (words) => notice(words),
-    deleted(id) {
-      if (id !== chat.id) return;
-      if (writing?.chat === chat) stop();
-      startNew();
-    },
+    deleted: gone,
   });
   chats.watch(changed);
   composer.begin({ send: (text) => ask({ text }), stop, editLast: talk.editLast });

@@ -4,6 +4,7 @@ import * as chats from "./chats.js";
 import { $, confirmed, download, h, iconButton, openMenu } from "../../serve/page/dom.js";
 
 let hooks;
+let drawn = ""; // what the list shows
 
 /** @param {{ current: () => string | null, deleted: (id: string) => void, failed: (words: string) => void }} given */
 export function begin(given) {
@@ -24,6 +25,10 @@ export async function refresh() {
   } catch {
     return; // it was said where a chat could not be kept
   }
+  // A list that is drawn anew while another tab writes would escape whoever wants to click on it.
+  const shown = JSON.stringify(found.map((chat) => [chat.id, chat.title, day(chat.updated), chat.id === hooks.current()]));
+  if (shown === drawn) return;
+  drawn = shown;
   const groups = new Map();
   for (const chat of found) {
     const name = day(chat.updated);
@@ -38,7 +43,7 @@ function entry(chat) {
   const title = chat.title || "Untitled";
   const link = h("a", { href: `#${chat.id}`, title }, h("span", {}, title));
   const more = iconButton("more", `More about ${title}`, () => openMenu(more, [
-    ["Save as Markdown", () => save(chat)],
+    ["Save as Markdown", () => save(chat.id)],
     ["Delete", () => remove(chat), true],
   ]));
   more.setAttribute("aria-haspopup", "menu");
@@ -57,7 +62,14 @@ function day(when) {
   return new Date(when).toLocaleDateString(undefined, { month: "long", year: "numeric" });
 }
 
-function save(chat) {
+async function save(id) {
+  let chat;
+  try {
+    chat = await chats.get(id);
+  } catch (error) {
+    return hooks.failed(`The chat cannot be read: ${error.message}.`);
+  }
+  if (!chat) return refresh(); // another tab removed it
   const turns = chat.messages.map(({ role, content }) => `## ${role === "user" ? "You" : "Answer"}\n\n${content}\n`);
   const name = (chat.title.replace(/[^\p{L}\p{N} _-]+/gu, "").trim() || "chat").slice(0, 60);
   download(`${name}.md`, new Blob([`# ${chat.title}\n\n`, turns.join("\n")], { type: "text/markdown" }));
