@@ -75,18 +75,18 @@ inline __m512i choose(__m512i mask, __m512i low, __m512i high) {
 }
 
 inline void take_apart_3(const uint8_t* group, __m512i words[8]) {
-    const __m512i two = _mm512_set1_epi8(3);
+    const __m512i two_bits = _mm512_set1_epi8(3);
     __m512i chunks[3];
     for (int i = 0; i < 3; ++i) {
         chunks[i] = load_once(group + 64 * i);
         words[2 * i] = chunks[i];
         words[2 * i + 1] = _mm512_srli_epi16(chunks[i], 3);
     }
-    words[6] = choose(two, _mm512_srli_epi16(chunks[0], 6), _mm512_srli_epi16(chunks[2], 4));
-    words[7] = choose(two, _mm512_srli_epi16(chunks[1], 6), _mm512_srli_epi16(chunks[2], 5));
+    words[6] = choose(two_bits, _mm512_srli_epi16(chunks[0], 6), _mm512_srli_epi16(chunks[2], 4));
+    words[7] = choose(two_bits, _mm512_srli_epi16(chunks[1], 6), _mm512_srli_epi16(chunks[2], 5));
 }
 
-// Bytes of which the low bits are quants, the others are not told: words[0…3] are the columns 0…15 of all
+// Bytes of which the low bits are quants, the others whatever was beside them: words[0…3] are the columns 0…15 of all
 // rows, four each, words[4…7] the columns 16…31.
 template <int bits>
 inline void take_apart(const uint8_t* group, __m512i words[8]) {
@@ -94,7 +94,7 @@ inline void take_apart(const uint8_t* group, __m512i words[8]) {
         take_apart_3(group, words);
         return;
     }
-    const __m512i four = _mm512_set1_epi8(15);
+    const __m512i four_bits = _mm512_set1_epi8(15);
     for (int chunk = 0; chunk < 4; ++chunk) {
         words[chunk] = load_once(group + 64 * chunk);
         words[4 + chunk] = _mm512_srli_epi16(words[chunk], 4);
@@ -104,17 +104,17 @@ inline void take_apart(const uint8_t* group, __m512i words[8]) {
         for (int chunk = 0; chunk < 8; ++chunk) {
             const __m512i high = chunk < 4 ? _mm512_slli_epi16(fifth, static_cast<unsigned>(4 - chunk))
                                            : _mm512_srli_epi16(fifth, static_cast<unsigned>(chunk - 4));
-            words[chunk] = choose(four, words[chunk], high);
+            words[chunk] = choose(four_bits, words[chunk], high);
         }
     }
     if constexpr (bits == 6) {
         for (int half = 0; half < 2; ++half) {
             const __m512i high = load_once(group + 256 + 64 * half);
             __m512i* out = words + 4 * half;
-            out[0] = choose(four, out[0], _mm512_slli_epi16(high, 4));
-            out[1] = choose(four, out[1], _mm512_slli_epi16(high, 2));
-            out[2] = choose(four, out[2], high);
-            out[3] = choose(four, out[3], _mm512_srli_epi16(high, 2));
+            out[0] = choose(four_bits, out[0], _mm512_slli_epi16(high, 4));
+            out[1] = choose(four_bits, out[1], _mm512_slli_epi16(high, 2));
+            out[2] = choose(four_bits, out[2], high);
+            out[3] = choose(four_bits, out[3], _mm512_srli_epi16(high, 2));
         }
     }
 }
